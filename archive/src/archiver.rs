@@ -23,9 +23,7 @@ use futures_util::stream::FuturesUnordered;
 use stitch_common::clock::{Clock, Moment};
 use stitch_common::liveness::Liveness;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{
-    AssignmentEpoch, EventLog, Feed, FeedEvent, Fingerprint, ObjectStore, Unreadable,
-};
+use stitch_common::ports::{AssignmentEpoch, EventLog, Feed, FeedEvent, ObjectStore, Unreadable};
 use stitch_common::progress::Progress;
 use stitch_common::user_error::UserError;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +33,7 @@ use self::effects::{Completion, Effect};
 use self::settle::{Patience, Settled};
 use crate::chain::{INDEX_SEGMENTS, Segment};
 use crate::error::ArchiveError;
+use crate::identity::Compared;
 use crate::metrics;
 use crate::reader::Archive;
 
@@ -121,8 +120,8 @@ struct Task {
     has_conflict: bool,
     /// Whether the end of the chain is looked up, to go on from there.
     is_following: bool,
-    /// The first record of the log when it was last compared with the archive.
-    first_record: Option<Fingerprint>,
+    /// How the log was compared with the archive, the last time.
+    compared: Option<Compared>,
     /// When something of it was delivered last, or nothing had to be.
     heard: Moment,
 }

@@ -1,11 +1,14 @@
 //! Whether a log is the one that was archived.
 //!
 //! Kafka's client exposes no id of a topic, and a topic that was deleted and made again has offsets from 0 on, as the old
-//! one had. The archive has the records themselves: the first record that the log still has must be the one that is
-//! archived under its offset.
+//! one had. A log that has lost its end, because a leader was elected that had fallen behind, gives the same offsets to other
+//! records, too. The archive has the records themselves: the first record that the log still has must be the one that is
+//! archived under its offset, and the last one that is archived must be the one that the log has there.
 
-use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{EventLog, Fingerprint, ObjectStore, Record};
+use std::collections::BTreeMap;
+
+use stitch_common::offset::{Offset, Offsets, Partition};
+use stitch_common::ports::{EventLog, Fingerprint, LogError, ObjectStore, Record};
 use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 
@@ -20,13 +23,24 @@ const OTHER_LOG: &str =
 /// What a comparison of the log of a partition with its archive shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LogVerdict {
-    /// Nothing shows that it is another one. It has this first record.
-    Same(Option<Fingerprint>),
+    /// Nothing shows that it is another one. These records were compared, if it has any.
+    Same(Option<Compared>),
     /// It is another one.
     Other(UserError),
 }
 
-/// Compares the first record of each partition with the archive, where that has its offset.
+/// The records of a partition by which its log was compared with an archive that ends at `complete_to`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Compared {
+    complete_to: Offset,
+    /// The first one of the log.
+    first: Fingerprint,
+    /// The last one of the archive.
+    last: Option<Fingerprint>,
+}
+
+/// Compares the first record of each partition with the archive, where that has its offset, and the last archived one with
+/// the log, where that reaches back so far.
 ///
 /// # Errors
 /// The log is another one, with partition and offset; or Kafka, or the archive.
@@ -44,11 +58,55 @@ pub async fn check<L: EventLog, S: ObjectStore>(
             return Err(other_record(archive, chain.partition, first).into());
         }
     }
-    Ok(())
+    let whole = chains.iter().map(|chain| (chain, Offset(i64::MAX)));
+    let last_records = archive.last_records_below(whole).await?;
+    match replaced(log, &last_records).await? {
+        Some((partition, offset)) => Err(replaced_record(archive, partition, offset).into()),
+        None => Ok(()),
+    }
 }
 
-/// Compares the log of one partition, whose archive ends at `complete_to`. The archive is read only if the log has another
-/// first record than `known`, which was compared before.
+/// The first of these partitions of which the log has another record at this offset, or none, though it reaches back further.
+/// A record that Kafka has deleted with the beginning of the log is not missed. Nothing follows from a log that ends below
+/// the offset: a broker that was deposed as leader, and does not know it yet, answers with an old end.
+///
+/// # Errors
+/// Kafka.
+pub async fn replaced<L: EventLog>(
+    log: &L,
+    known: &BTreeMap<Partition, Fingerprint>,
+) -> Result<Option<(Partition, Offset)>, LogError> {
+    if known.is_empty() {
+        return Ok(None);
+    }
+    let offsets = known
+        .iter()
+        .map(|(partition, known)| (*partition, known.offset));
+    let offsets = Offsets(offsets.collect());
+    let found = log.records_from(&offsets).await?;
+    let mut behind = Vec::new();
+    for (partition, known) in known {
+        match found.get(partition) {
+            Some(found) if found.offset > known.offset => behind.push(*partition),
+            Some(found) if found != known => return Ok(Some((*partition, known.offset))),
+            Some(_) | None => {}
+        }
+    }
+    if behind.is_empty() {
+        return Ok(None);
+    }
+    // Asked last: the log's beginning only moves on.
+    let bounds = log.bounds(&behind).await?;
+    let is_missing = |partition: &Partition| {
+        let begin = bounds.get(partition).map(|bounds| bounds.begin);
+        begin.is_some_and(|begin| begin <= offsets.of(*partition))
+    };
+    let missing = behind.into_iter().find(is_missing);
+    Ok(missing.map(|partition| (partition, offsets.of(partition))))
+}
+
+/// Compares the log of one partition, whose archive ends at `complete_to`. The archive is read only if it has grown since it
+/// was compared as `known`, or if the log begins with another record.
 ///
 /// # Errors
 /// Kafka, or the archive.
@@ -56,7 +114,7 @@ pub(crate) async fn compare<L: EventLog, S: ObjectStore>(
     archive: &Archive<S>,
     log: &L,
     (partition, complete_to): (Partition, Offset),
-    known: Option<Fingerprint>,
+    known: Option<Compared>,
 ) -> Result<LogVerdict, ServerFailure> {
     let first = log.first_records(&[partition]).await?.remove(&partition);
     let Some(first) = first else {
@@ -67,12 +125,26 @@ pub(crate) async fn compare<L: EventLog, S: ObjectStore>(
             None => LogVerdict::Same(None),
         });
     };
-    let is_same = known.as_ref() == Some(&first)
-        || is_archived(archive, &archive.chain(partition).await?, &first).await?;
-    Ok(if is_same {
-        LogVerdict::Same(Some(first))
-    } else {
-        LogVerdict::Other(other_record(archive, partition, &first))
+    let is_known = |known: &Compared| known.complete_to == complete_to && known.first == first;
+    let compared = match known.filter(is_known) {
+        Some(known) => known,
+        None => {
+            let chain = archive.chain(partition).await?;
+            if !is_archived(archive, &chain, &first).await? {
+                return Ok(LogVerdict::Other(other_record(archive, partition, &first)));
+            }
+            let last = archive.last_records_below([(&chain, Offset(i64::MAX))]);
+            Compared {
+                complete_to,
+                first,
+                last: last.await?.remove(&partition),
+            }
+        }
+    };
+    let last = compared.last.iter().map(|last| (partition, last.clone()));
+    Ok(match replaced(log, &last.collect()).await? {
+        Some((_, offset)) => LogVerdict::Other(replaced_record(archive, partition, offset)),
+        None => LogVerdict::Same(Some(compared)),
     })
 }
 
@@ -97,6 +169,17 @@ fn other_record<S: ObjectStore>(
     let why = format!(
         "its first record in partition {partition}, at offset {}, is not the archived one",
         first.offset
+    );
+    other_log(archive, &why)
+}
+
+fn replaced_record<S: ObjectStore>(
+    archive: &Archive<S>,
+    partition: Partition,
+    offset: Offset,
+) -> UserError {
+    let why = format!(
+        "in partition {partition} it has not the record at offset {offset} that was archived last"
     );
     other_log(archive, &why)
 }

@@ -1,11 +1,13 @@
 //! Reads the archive of a topic.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::{ObjectError, ObjectName, ObjectStore};
+use stitch_common::ports::{Fingerprint, ObjectError, ObjectName, ObjectStore, Record};
 
 use crate::chain::{Chain, INDEX_SEGMENTS, Segment, read_index};
 use crate::digest::DigestSum;
@@ -19,6 +21,9 @@ use crate::segment::row_group::{Columns, Rows, decode};
 
 /// Bytes at the end of a segment that are read first: its metadata is smaller, but for the longest segments.
 const TAIL_BYTES: u64 = 64 << 10;
+
+/// Of how many chains the last records are read at once.
+const CHAINS_AT_ONCE: usize = 8;
 
 /// The archive of one topic.
 #[derive(Clone, Debug)]
@@ -142,6 +147,40 @@ impl<S: ObjectStore> Archive<S> {
         }
     }
 
+    /// The last record below each of these positions, in the chain that it is asked of. A few chains are read at once.
+    ///
+    /// # Errors
+    /// As [`Archive::open`], and of a row group that is damaged.
+    pub async fn last_records_below(
+        &self,
+        positions: impl IntoIterator<Item = (&Chain, Offset)>,
+    ) -> Result<BTreeMap<Partition, Fingerprint>, ArchiveError> {
+        let read = positions.into_iter().map(async |(chain, position)| {
+            let last = self.last_record_below(chain, position).await?;
+            Ok(last.map(|record| (chain.partition, Fingerprint::of(&record))))
+        });
+        let read = stream::iter(read).buffer_unordered(CHAINS_AT_ONCE);
+        read.try_filter_map(async |last| Ok(last))
+            .try_collect()
+            .await
+    }
+
+    async fn last_record_below(
+        &self,
+        chain: &Chain,
+        position: Offset,
+    ) -> Result<Option<Record>, ArchiveError> {
+        let mut below = chain.segments.iter().rev();
+        while let Some(segment) = below.find(|segment| segment.rows > 0 && segment.from < position)
+        {
+            let reader = self.open(chain.partition, segment, Columns::All).await?;
+            if let Some(last) = reader.last_below(position).await? {
+                return Ok(Some(last));
+            }
+        }
+        Ok(None)
+    }
+
     /// Opens a segment of `partition` to read it row group by row group.
     ///
     /// # Errors
@@ -207,20 +246,10 @@ impl<S: ObjectStore> SegmentReader<'_, S> {
     /// The store, or the segment is damaged: then no record of it may be used. After a cancelled or failed call the same
     /// records are read again.
     pub async fn next(&mut self) -> Result<Option<Rows>, ArchiveError> {
-        let Some(row_group) = self.metadata.row_groups().get(self.next) else {
+        if self.next == self.metadata.num_row_groups() {
             return self.end().map(|()| None);
-        };
-        let range = byte_range(row_group).filter(|range| range.end <= self.bytes);
-        let Some(range) = range else {
-            return Err(self.damaged("a row group has no bytes, or lies beyond the end"));
-        };
-        let from = range.start;
-        let bytes = self.store.get_range(&self.name, range).await?;
-        if crc32fast::hash(&bytes) != self.footer.checksums[self.next] {
-            return Err(self.damaged("the checksum of a row group differs"));
         }
-        let rows = decode(row_group, from, bytes, self.columns)
-            .map_err(|error| damaged(&self.name, &error))?;
+        let rows = self.row_group(self.next).await?;
         for row in rows.iter() {
             if row.offset < self.next_position || row.offset >= self.footer.to {
                 return Err(
@@ -232,6 +261,32 @@ impl<S: ObjectStore> SegmentReader<'_, S> {
         }
         self.next += 1;
         Ok(Some(rows))
+    }
+
+    /// The last record below `position`, if there is one. Row groups are read from the last one on, each by its checksum.
+    async fn last_below(&self, position: Offset) -> Result<Option<Record>, ArchiveError> {
+        for number in (0..self.metadata.num_row_groups()).rev() {
+            let rows = self.row_group(number).await?;
+            let below = rows.records().filter(|record| record.offset < position);
+            if let Some(last) = below.last() {
+                return Ok(Some(last));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn row_group(&self, number: usize) -> Result<Rows, ArchiveError> {
+        let row_group = self.metadata.row_group(number);
+        let range = byte_range(row_group).filter(|range| range.end <= self.bytes);
+        let Some(range) = range else {
+            return Err(self.damaged("a row group has no bytes, or lies beyond the end"));
+        };
+        let from = range.start;
+        let bytes = self.store.get_range(&self.name, range).await?;
+        if crc32fast::hash(&bytes) != self.footer.checksums[number] {
+            return Err(self.damaged("the checksum of a row group differs"));
+        }
+        decode(row_group, from, bytes, self.columns).map_err(|error| damaged(&self.name, &error))
     }
 
     fn end(&self) -> Result<(), ArchiveError> {

@@ -109,12 +109,20 @@ impl Log {
 
     /// The first record of each of these partitions that has one.
     pub fn first_records(&self, partitions: &[Partition]) -> BTreeMap<Partition, Fingerprint> {
-        let fingerprint = |partition: &Partition| {
-            let begin = usize::try_from(self.begin(*partition).0).ok()?;
-            let first = self.records(*partition).get(begin)?;
+        let all = partitions.iter().map(|partition| (*partition, Offset(0)));
+        self.records_from(&Offsets(all.collect()))
+    }
+
+    /// The first record of each of these partitions at or above its offset.
+    pub fn records_from(&self, offsets: &Offsets) -> BTreeMap<Partition, Fingerprint> {
+        let fingerprint = |(partition, from): (&Partition, &Offset)| {
+            let from = self.begin(*partition).max(*from);
+            let first = self
+                .records(*partition)
+                .get(usize::try_from(from.0).ok()?)?;
             Some((*partition, Fingerprint::of(first)))
         };
-        partitions.iter().filter_map(fingerprint).collect()
+        offsets.0.iter().filter_map(fingerprint).collect()
     }
 
     /// The first offset of a partition that is not deleted.

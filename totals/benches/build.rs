@@ -90,9 +90,9 @@ impl EventLog for MadeUp {
         })
     }
 
-    async fn first_records(
+    async fn records_from(
         &self,
-        _: &[Partition],
+        _: &Offsets,
     ) -> Result<BTreeMap<Partition, Fingerprint>, LogError> {
         Ok(BTreeMap::new())
     }

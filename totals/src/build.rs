@@ -4,14 +4,17 @@
 pub mod base;
 mod cells;
 mod error;
+mod last_records;
 mod recount;
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use stitch_common::cell::CounterName;
 use stitch_common::clock::Clock;
 use stitch_common::definition::Definitions;
-use stitch_common::offset::Offsets;
-use stitch_common::ports::{EventLog, ObjectStore};
+use stitch_common::offset::{Offsets, Partition};
+use stitch_common::ports::{EventLog, Fingerprint, ObjectStore};
 use stitch_common::progress::Progress;
 
 use crate::cluster::{ArchivedWork, Cluster, ClusterCells, NoCells, NoCluster};
@@ -19,7 +22,7 @@ use crate::contributions::{Contributions, Pass, Tally};
 use crate::manifest::{
     Account, FORMAT, LateCounter, Manifest, NamespaceInstance, SourceKind, SourceSpan, Subject,
 };
-use crate::records::{Reach, Records};
+use crate::records::{Reach, RecordBatch, Records};
 use crate::sorted::counter_names::CounterNames;
 use crate::sorted::merge::Merge;
 use crate::sorted::sorter::{LocalCells, Sorter};
@@ -75,8 +78,18 @@ struct Work {
     subject: Subject,
     base: Option<Manifest>,
     passes: Vec<Pass>,
+    /// Whether totals of the same name are replaced by these.
+    replaces: bool,
     as_of: Option<DateTime<Utc>>,
     notes: Vec<String>,
+}
+
+/// What was read here.
+struct ReadHere {
+    cells: Vec<LocalCells>,
+    tally: Tally,
+    /// The last record of each partition: of those that were read from the log, until it is completed.
+    last_records: BTreeMap<Partition, Fingerprint>,
 }
 
 /// Builds totals at the cut that is wanted.
@@ -114,19 +127,22 @@ pub async fn build_on<S: ObjectStore, L: EventLog, C: Clock, G: Cluster>(
     progress: &dyn Progress,
 ) -> Result<Built, BuildError> {
     let reach = request.reach;
-    let work = plan(folder, request).await?;
+    let mut work = plan(folder, records.log(), request).await?;
     let as_of = work.as_of;
     let id = work.subject.id();
-    if request.base == BaseChoice::FromBeginning {
+    if work.replaces {
         folder.refuse_newer(&id).await?;
     } else if let Some(manifest) = folder.manifest(&id).await? {
-        return Ok(Built {
-            as_of: as_of.or(manifest.as_of),
-            manifest,
-            is_new: false,
-            records: 0,
-            notes: work.notes,
-        });
+        if base::replaced(records.log(), &manifest).await?.is_none() {
+            return Ok(Built {
+                as_of: as_of.or(manifest.as_of),
+                manifest,
+                is_new: false,
+                records: 0,
+                notes: work.notes,
+            });
+        }
+        work.replaces = true;
     }
     folder.check_store().await?;
     let names = CounterNames::new(request.definitions);
@@ -135,7 +151,8 @@ pub async fn build_on<S: ObjectStore, L: EventLog, C: Clock, G: Cluster>(
         None => (Vec::new(), work.passes.clone()),
     };
     // What is in the log first: Kafka may delete it while a cluster works.
-    let read = add_up(records, reach, request, &here, progress).await?;
+    let mut read = add_up(records, reach, request, &here, progress).await?;
+    last_records::complete(&mut read.last_records, records, reach, &work).await?;
     let archived = ArchivedWork {
         id: &id,
         kafka: request.cluster,
@@ -192,11 +209,16 @@ async fn publish<S: ObjectStore, G: ClusterCells>(
     request: &BuildRequest<'_>,
     names: &CounterNames,
     work: Work,
-    ((local, mut tally), cluster): ((Vec<LocalCells>, Tally), Option<G>),
+    (read, cluster): (ReadHere, Option<G>),
     clock: &impl Clock,
     progress: &dyn Progress,
 ) -> Result<Built, BuildError> {
     let id = work.subject.id();
+    let ReadHere {
+        cells: local,
+        mut tally,
+        last_records,
+    } = read;
     let mut streams: Vec<BuildCells<'_, S, G>> = Vec::new();
     if let Some(cells) = cluster {
         tally.add(cells.tally());
@@ -236,6 +258,7 @@ async fn publish<S: ObjectStore, G: ClusterCells>(
         id,
         made_at: clock.wall().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
         as_of: work.as_of,
+        last_records,
         sources: based_on.chain(read).collect(),
         accounts,
         rows: written.rows(),
@@ -243,10 +266,10 @@ async fn publish<S: ObjectStore, G: ClusterCells>(
         files: written.files,
         subject: work.subject,
     };
-    match request.base {
-        // Who asks for this does not trust what is there.
-        BaseChoice::FromBeginning => folder.replace_manifest(&manifest).await?,
-        BaseChoice::Newest | BaseChoice::Only(_) => folder.put_manifest(&manifest).await?,
+    if work.replaces {
+        folder.replace_manifest(&manifest).await?;
+    } else {
+        folder.put_manifest(&manifest).await?;
     }
     Ok(Built {
         manifest,
@@ -277,8 +300,9 @@ fn only(definitions: &Definitions, counters: &[CounterName]) -> Definitions {
     definitions
 }
 
-async fn plan<S: ObjectStore>(
+async fn plan<S: ObjectStore, L: EventLog>(
     folder: &TotalsFolder<S>,
+    log: &L,
     request: &BuildRequest<'_>,
 ) -> Result<Work, BuildError> {
     let reach = request.reach;
@@ -296,7 +320,7 @@ async fn plan<S: ObjectStore>(
                 added: request.added,
                 is_log_end: request.cut.is_none(),
             };
-            search.find(folder, &request.base, &mut notes).await?
+            search.find(folder, log, &request.base, &mut notes).await?
         }
     };
     let mut from = reach.counted_from(&subject.cut);
@@ -322,6 +346,8 @@ async fn plan<S: ObjectStore>(
         subject,
         base,
         passes,
+        // Who asks for this does not trust what is there.
+        replaces: request.base == BaseChoice::FromBeginning,
         as_of,
         notes,
     })
@@ -364,10 +390,11 @@ async fn add_up<S: ObjectStore, L: EventLog, C: Clock>(
     request: &BuildRequest<'_>,
     passes: &[Pass],
     progress: &dyn Progress,
-) -> Result<(Vec<LocalCells>, Tally), BuildError> {
+) -> Result<ReadHere, BuildError> {
     let names = CounterNames::new(request.definitions);
     let sorter = Sorter::new(request.memory_bytes_max, request.spill.clone());
     let mut contributions = Contributions::new(&names, sorter);
+    let mut last_records = BTreeMap::new();
     for pass in passes {
         let offsets = pass.spans.iter().map(|span| span.to.0 - span.from.0);
         let total = u64::try_from(offsets.sum::<i64>()).ok();
@@ -375,6 +402,11 @@ async fn add_up<S: ObjectStore, L: EventLog, C: Clock>(
         contributions.begin(&pass.definitions);
         let mut reader = records.read(reach, &pass.spans).await?;
         while let Some(batch) = reader.next().await? {
+            if let RecordBatch::Log { partition, records } = &batch
+                && let Some(last) = records.last()
+            {
+                last_records::keep(&mut last_records, *partition, Fingerprint::of(last));
+            }
             let before = contributions.records();
             for value in batch.values() {
                 contributions.add(value);
@@ -387,7 +419,12 @@ async fn add_up<S: ObjectStore, L: EventLog, C: Clock>(
         progress.end();
         records.check_again(&pass.spans).await?;
     }
-    Ok(contributions.finish().await?)
+    let (cells, tally) = contributions.finish().await?;
+    Ok(ReadHere {
+        cells,
+        tally,
+        last_records,
+    })
 }
 
 fn accounts(names: &CounterNames, tally: &Tally, base: Option<&Manifest>) -> Vec<Account> {

@@ -211,6 +211,10 @@ pub struct Manifest {
     /// A time at which every event in the log was below the cut; `None` if the cut was chosen, and is not the log's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<DateTime<Utc>>,
+    /// The last record below the cut, of each partition that has one: a log that has another one there has lost what these
+    /// totals count. Totals of versions before it was kept have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub last_records: BTreeMap<Partition, Fingerprint>,
     pub sources: Vec<SourceSpan>,
     pub accounts: Vec<Account>,
     pub rows: u64,

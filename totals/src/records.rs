@@ -215,6 +215,16 @@ impl<'a, S: ObjectStore, L: EventLog, C: Clock> Records<'a, S, L, C> {
         }
     }
 
+    /// The archive of the topic, if there is one.
+    pub const fn archive(&self) -> Option<&'a Archive<S>> {
+        self.archive
+    }
+
+    /// Kafka's log.
+    pub const fn log(&self) -> &'a L {
+        self.log
+    }
+
     /// What can be read now. The archive is asked before the log: what is then deleted from the log shows as a gap. `origins`
     /// are read last: what was deleted of a partition since its counting began, after the one question and before the
     /// other, shows as a gap, too.
@@ -322,7 +332,7 @@ impl<S: ObjectStore, L: EventLog, C: Clock> RecordReader<'_, '_, S, L, C> {
             self.next_segment = 0;
         }
         let batch = self.log.next().await?;
-        Ok(batch.map(|(_, records)| RecordBatch::Log(records)))
+        Ok(batch.map(|(partition, records)| RecordBatch::Log { partition, records }))
     }
 
     async fn next_of_archive(
@@ -357,7 +367,10 @@ impl<S: ObjectStore, L: EventLog, C: Clock> RecordReader<'_, '_, S, L, C> {
 /// Some records of one partition.
 #[derive(Debug)]
 pub enum RecordBatch {
-    Log(Vec<Record>),
+    Log {
+        partition: Partition,
+        records: Vec<Record>,
+    },
     /// Those of a row group; the ones from `from` up to `to` are wanted.
     Archive {
         rows: Rows,
@@ -375,7 +388,7 @@ impl RecordBatch {
     /// The values of the records, in the order of offsets.
     pub fn values(&self) -> impl Iterator<Item = Option<&[u8]>> {
         let (records, rows) = match self {
-            Self::Log(records) => (Some(records), None),
+            Self::Log { records, .. } => (Some(records), None),
             Self::Archive { rows, from, to } => (None, Some((rows, *from..*to))),
         };
         let of_log = records.into_iter().flatten();

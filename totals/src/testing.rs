@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use stitch_archive::names::TopicFolder;
 use stitch_archive::origin;
 use stitch_archive::segment::writer::SegmentWriter;
-use stitch_common::offset::{Offset, Partition};
+use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{
     AssignmentEpoch, Bounds, EventLog, Feed, FeedEvent, Fingerprint, LogError, LogIdentity, Record,
     TableIdentity,
@@ -48,6 +48,13 @@ impl SampleTopic {
         let records = partitions.entry(Partition(partition)).or_default();
         let offset = i64::try_from(records.len()).expect("few records");
         records.push(value.map(|value| samples::record(offset, value)));
+    }
+
+    /// The log loses its end, as by the election of a leader that had fallen behind.
+    pub fn truncate(&self, partition: i32, end: usize) {
+        let mut partitions = self.partitions.borrow_mut();
+        let records = partitions.entry(Partition(partition)).or_default();
+        records.truncate(end);
     }
 
     pub fn delete_below(&self, partition: i32, offset: i64) {
@@ -153,11 +160,18 @@ impl EventLog for SampleTopic {
         Ok(feed)
     }
 
-    async fn first_records(
+    async fn records_from(
         &self,
-        _: &[Partition],
+        offsets: &Offsets,
     ) -> Result<BTreeMap<Partition, Fingerprint>, LogError> {
-        Ok(BTreeMap::new())
+        let partitions = self.partitions.borrow();
+        let first = |(partition, from): (&Partition, &Offset)| {
+            let from = self.bounds_of(*partition).begin.max(*from);
+            let mut records = partitions.get(partition)?.iter().flatten();
+            let first = records.find(|record| record.offset >= from)?;
+            Some((*partition, Fingerprint::of(first)))
+        };
+        Ok(offsets.0.iter().filter_map(first).collect())
     }
 
     async fn join(&self) -> Result<Never, LogError> {

@@ -144,7 +144,11 @@ impl<S: ObjectStore> TotalsFolder<S> {
     /// The store, or what was there is of a later version.
     pub async fn replace_manifest(&self, manifest: &Manifest) -> Result<(), TotalsError> {
         match self.manifest(&manifest.id).await {
-            Ok(Some(there)) if there.digest == manifest.digest && there.files == manifest.files => {
+            Ok(Some(there))
+                if there.digest == manifest.digest
+                    && there.files == manifest.files
+                    && there.last_records == manifest.last_records =>
+            {
                 return Ok(());
             }
             Ok(None) => {}

@@ -25,8 +25,8 @@ pub(super) enum Role {
         /// How many partitions the topic has.
         partitions: usize,
     },
-    /// Reads the first record of each partition.
-    FirstRecords,
+    /// Reads a record of each partition.
+    SingleRecords,
     /// Belongs to the consumer group; never reads a record.
     Member,
     /// Writes rejected records.
@@ -44,7 +44,7 @@ impl Role {
         match self {
             Self::Metadata
             | Self::Feed { .. }
-            | Self::FirstRecords
+            | Self::SingleRecords
             | Self::Member
             | Self::VainMember => true,
             Self::DeadLetters | Self::Admin | Self::VainProducer => false,
@@ -57,7 +57,7 @@ impl Role {
             && (!self.is_consumer() || !PRODUCER_SIZES.contains(&name))
             && (!matches!(self, Self::DeadLetters | Self::VainProducer)
                 || !AGAINST_IDEMPOTENCE.contains(&name))
-            && (self != Self::FirstRecords || !FETCH_WAITS.contains(&name))
+            && (self != Self::SingleRecords || !FETCH_WAITS.contains(&name))
     }
 }
 
@@ -124,7 +124,7 @@ fn forced(role: Role) -> &'static [(&'static str, &'static str)] {
     match role {
         Role::Metadata
         | Role::Feed { .. }
-        | Role::FirstRecords
+        | Role::SingleRecords
         | Role::Member
         | Role::VainMember => &[
             ("isolation.level", "read_committed"),
@@ -196,7 +196,7 @@ fn defaults(role: Role, user: &BTreeMap<String, String>) -> Vec<Default> {
             all.push(("max.partition.fetch.bytes", fetch.to_string()));
             all
         }
-        Role::FirstRecords => own(&[
+        Role::SingleRecords => own(&[
             ("queued.max.messages.kbytes", "8192"),
             ("fetch.wait.max.ms", "50"),
         ]),
@@ -271,7 +271,7 @@ mod tests {
     const ROLES: [Role; 8] = [
         Role::Metadata,
         FEED,
-        Role::FirstRecords,
+        Role::SingleRecords,
         Role::Member,
         Role::DeadLetters,
         Role::Admin,

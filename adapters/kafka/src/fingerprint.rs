@@ -1,4 +1,4 @@
-//! Reads the first record of each partition, by which a recreated topic differs from its predecessor of the same name.
+//! Reads single records, by which a log differs from another one of the same name.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::error::{ErrorScope, error_scope, log_error};
 use crate::feed::partition_queues::PartitionQueues;
 use crate::metadata_client::ANSWER_TIMEOUT;
 use stitch_common::clock::{Clock, SystemClock};
-use stitch_common::offset::{Offset, Partition};
+use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{Bounds, Fingerprint, LogError, Record, Unreadable};
 use stitch_config::Kafka;
 
@@ -21,32 +21,33 @@ const POLL_PAUSE: Duration = Duration::from_millis(5);
 /// How many partitions are read at once, which bounds the fetched batches in memory.
 const PARTITIONS_AT_ONCE: usize = 8;
 
-/// Reads the first record of each partition that has one. Blocks its thread.
-pub(super) fn first_records(
+/// Reads the first record that each partition has at or above its offset. Blocks its thread.
+pub(super) fn records_from(
     kafka: &Kafka,
     bounds: &BTreeMap<Partition, Bounds>,
+    offsets: &Offsets,
 ) -> Result<BTreeMap<Partition, Fingerprint>, LogError> {
     let mut waiting = bounds
         .iter()
-        .filter(|(_, bounds)| bounds.begin < bounds.end)
-        .map(|(partition, bounds)| (*partition, bounds.begin))
+        .map(|(partition, bounds)| (*partition, bounds.begin.max(offsets.of(*partition))))
+        .filter(|(partition, from)| *from < bounds[partition].end)
         .peekable();
     if waiting.peek().is_none() {
         return Ok(BTreeMap::new());
     }
     let topic = &kafka.topic;
-    let doing = format!("reading the first records of the topic {topic}");
-    let mut reader = FirstRecordReader {
-        client: PartitionQueues::new(kafka, Role::FirstRecords, || {})?,
+    let doing = format!("reading records of the topic {topic}");
+    let mut reader = SingleRecordReader {
+        client: PartitionQueues::new(kafka, Role::SingleRecords, || {})?,
         open: BTreeMap::new(),
         fingerprints: BTreeMap::new(),
     };
     loop {
         while reader.open.len() < PARTITIONS_AT_ONCE
-            && let Some((partition, begin)) = waiting.next()
+            && let Some((partition, from)) = waiting.next()
         {
             reader
-                .open(partition, begin)
+                .open(partition, from)
                 .map_err(|error| log_error(&doing, &error))?;
         }
         if reader.open.is_empty() {
@@ -56,18 +57,18 @@ pub(super) fn first_records(
     }
 }
 
-/// Waits for the first records of some partitions.
-struct FirstRecordReader {
+/// Waits for a record of each of some partitions.
+struct SingleRecordReader {
     client: PartitionQueues,
-    /// Where each partition that is read begins.
+    /// From where on each partition is read.
     open: BTreeMap<Partition, Offset>,
     fingerprints: BTreeMap<Partition, Fingerprint>,
 }
 
-impl FirstRecordReader {
-    fn open(&mut self, partition: Partition, begin: Offset) -> KafkaResult<()> {
-        self.open.insert(partition, begin);
-        self.client.assign(partition, begin)
+impl SingleRecordReader {
+    fn open(&mut self, partition: Partition, from: Offset) -> KafkaResult<()> {
+        self.open.insert(partition, from);
+        self.client.assign(partition, from)
     }
 
     /// Further records of it would only delay those of other partitions.
@@ -85,9 +86,9 @@ impl FirstRecordReader {
             for error in self.client.poll_client() {
                 last_error = Some(log_error(doing, &error));
             }
-            let open: Vec<_> = self.open.iter().map(|(p, begin)| (*p, *begin)).collect();
-            for (partition, begin) in open {
-                match self.read(partition, begin, doing) {
+            let open: Vec<_> = self.open.iter().map(|(p, from)| (*p, *from)).collect();
+            for (partition, from) in open {
+                match self.read(partition, from, doing) {
                     Ok(true) => {
                         return self
                             .close(partition)
@@ -105,8 +106,8 @@ impl FirstRecordReader {
         }))
     }
 
-    /// Whether the first record of `partition` has come, or it has none.
-    fn read(&mut self, partition: Partition, begin: Offset, doing: &str) -> Result<bool, LogError> {
+    /// Whether the record of `partition` has come, or it has none.
+    fn read(&mut self, partition: Partition, from: Offset, doing: &str) -> Result<bool, LogError> {
         let error = match self.client.poll(partition) {
             None => return Ok(false),
             Some(Ok(message)) => {
@@ -114,7 +115,7 @@ impl FirstRecordReader {
                 self.fingerprints.insert(partition, first);
                 return Ok(true);
             }
-            // Only markers and aborted records: it has no first record yet.
+            // Only markers and aborted records are there.
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),
             Some(Err(error)) => error,
         };
@@ -123,7 +124,7 @@ impl FirstRecordReader {
                 let cause = self.client.take_reason();
                 let unreadable = Unreadable {
                     partition,
-                    offset: begin,
+                    offset: from,
                     reason,
                     cause: cause.unwrap_or_else(|| error.to_string()),
                 };

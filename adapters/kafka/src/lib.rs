@@ -30,7 +30,7 @@ mod rights;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stitch_common::offset::{Offset, Partition};
+use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{Bounds, EventLog, Fingerprint, LogError, LogIdentity};
 use stitch_common::server_failure::ServerFailure;
 use stitch_config::Kafka;
@@ -146,7 +146,7 @@ impl EventLog for KafkaLog {
                 let bounds = client.bounds(&client.partitions()?)?;
                 Ok((
                     client.cluster()?,
-                    fingerprint::first_records(&kafka, &bounds)?,
+                    fingerprint::records_from(&kafka, &bounds, &Offsets::default())?,
                 ))
             })
             .await?;
@@ -168,14 +168,15 @@ impl EventLog for KafkaLog {
             .await
     }
 
-    async fn first_records(
+    async fn records_from(
         &self,
-        partitions: &[Partition],
+        offsets: &Offsets,
     ) -> Result<BTreeMap<Partition, Fingerprint>, LogError> {
-        let (kafka, partitions) = (self.kafka.clone(), partitions.to_vec());
+        let (kafka, offsets) = (self.kafka.clone(), offsets.clone());
         self.metadata
-            .query("first records", move |client| {
-                fingerprint::first_records(&kafka, &client.bounds(&partitions)?)
+            .query("records", move |client| {
+                let partitions: Vec<_> = offsets.0.keys().copied().collect();
+                fingerprint::records_from(&kafka, &client.bounds(&partitions)?, &offsets)
             })
             .await
     }

@@ -118,7 +118,7 @@ fn is(error: &KafkaError, code: RDKafkaErrorCode) -> bool {
 fn fetch(kafka: &Kafka, (partition, end): (Partition, Offset)) -> Result<(), LogError> {
     let doing = format!("reading the topic {}", kafka.topic);
     let failed = |error: &KafkaError| log_error(&doing, error);
-    let mut client = PartitionQueues::new(kafka, Role::FirstRecords, || {})?;
+    let mut client = PartitionQueues::new(kafka, Role::SingleRecords, || {})?;
     client
         .assign(partition, end)
         .map_err(|error| failed(&error))?;

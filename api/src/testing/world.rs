@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::future::{Pending, pending};
 use std::time::Duration;
 
-use stitch_common::offset::{Offset, Partition};
+use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{
     AssignmentEpoch, Bounds, CreateMode, CreateResult, EventLog, Feed, FeedEvent, Fingerprint,
     LogError, LogIdentity, MultiError, Node, NodeStat, Operation, Session, SessionState,
@@ -200,11 +200,11 @@ impl EventLog for &World {
         Ok(BTreeMap::new())
     }
 
-    async fn first_records(
+    async fn records_from(
         &self,
-        partitions: &[Partition],
+        offsets: &Offsets,
     ) -> Result<BTreeMap<Partition, Fingerprint>, LogError> {
-        Ok(self.log.first_records(partitions))
+        Ok(self.log.records_from(offsets))
     }
 
     async fn feed(&self) -> Result<NoFeed, LogError> {

@@ -110,7 +110,7 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
             stopped: None,
             has_conflict: false,
             is_following: false,
-            first_record: None,
+            compared: None,
             heard: self.ports.clock.now(),
         };
         self.tasks.insert(partition, task);

@@ -58,7 +58,7 @@ impl<L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'_, L
                 continue;
             }
             let (partition, complete_to) = (*partition, task.complete_to);
-            let known = task.first_record.clone();
+            let known = task.compared.clone();
             self.effects.push(Box::pin(async move {
                 let archived = (partition, complete_to);
                 let compared = identity::compare(archive, log, archived, known).await;
@@ -80,8 +80,8 @@ impl<L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'_, L
         };
         task.is_following = false;
         match compared {
-            Ok(LogVerdict::Same(first_record)) => {
-                task.first_record = first_record;
+            Ok(LogVerdict::Same(compared)) => {
+                task.compared = compared;
                 self.follow(partition, Duration::ZERO);
             }
             Ok(LogVerdict::Other(error)) => {

@@ -63,10 +63,22 @@ pub trait EventLog {
     /// The first record of each of these partitions that has one, as in [`LogIdentity`].
     ///
     /// # Errors
-    /// The brokers did not answer, or refused.
+    /// As [`EventLog::records_from`].
     async fn first_records(
         &self,
         partitions: &[Partition],
+    ) -> Result<BTreeMap<Partition, Fingerprint>, LogError> {
+        let all = partitions.iter().map(|partition| (*partition, Offset(0)));
+        self.records_from(&Offsets(all.collect())).await
+    }
+
+    /// The first record that each of these partitions has at or above its offset, of those that have one.
+    ///
+    /// # Errors
+    /// The brokers did not answer, or refused.
+    async fn records_from(
+        &self,
+        offsets: &Offsets,
     ) -> Result<BTreeMap<Partition, Fingerprint>, LogError>;
 
     /// Joins the consumer group.

@@ -161,7 +161,8 @@ impl<B: Backends> Work<'_, '_, B> {
             added: &[],
             is_log_end: false,
         };
-        let found = search.find(folder, &options.base, &mut self.notes).await;
+        let found = search.find(folder, context.log, &options.base, &mut self.notes);
+        let found = found.await;
         let found = found.map_err(ExpectedError::from)?;
         if let Some(base) = &found {
             self.refuse_late_counters(base)?;

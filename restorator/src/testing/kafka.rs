@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use stitch_common::clock::Clock;
-use stitch_common::offset::{Offset, Partition};
+use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{
     AssignmentEpoch, Bounds, EventLog, Feed, FeedEvent, Fingerprint, LogError, LogIdentity,
 };
@@ -37,11 +37,11 @@ impl EventLog for Fake {
         Ok(BTreeMap::new())
     }
 
-    async fn first_records(
+    async fn records_from(
         &self,
-        partitions: &[Partition],
+        offsets: &Offsets,
     ) -> Result<BTreeMap<Partition, Fingerprint>, LogError> {
-        Ok(self.log.borrow().first_records(partitions))
+        Ok(self.log.borrow().records_from(offsets))
     }
 
     async fn feed(&self) -> Result<FakeFeed, LogError> {

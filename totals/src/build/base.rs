@@ -1,7 +1,8 @@
 //! Which totals a build, or a restoration, begins with.
 
+use stitch_archive::identity;
 use stitch_common::cell::CounterName;
-use stitch_common::ports::ObjectStore;
+use stitch_common::ports::{EventLog, ObjectStore};
 
 use super::BuildError;
 use crate::manifest::{Manifest, Subject, TotalsId};
@@ -40,10 +41,11 @@ impl Search<'_> {
     ///
     /// # Errors
     /// The store; the chosen totals are missing, or cannot be used; the newest lack other counters than the added ones, or, at
-    /// the log's end, count records above it: the log has lost them, or is another one.
-    pub async fn find<S: ObjectStore>(
+    /// the log's end, count records above it: the log has lost them, or is another one; or Kafka does not answer.
+    pub async fn find<S: ObjectStore, L: EventLog>(
         &self,
         folder: &TotalsFolder<S>,
+        log: &L,
         choice: &BaseChoice,
         notes: &mut Vec<String>,
     ) -> Result<Option<Manifest>, BuildError> {
@@ -66,13 +68,14 @@ impl Search<'_> {
                 list.totals
             }
         };
-        self.choose(folder, choice, candidates, notes)
+        self.choose(folder, log, choice, candidates, notes).await
     }
 
     /// The newest of `candidates` that can be used.
-    fn choose<S: ObjectStore>(
+    async fn choose<S: ObjectStore, L: EventLog>(
         &self,
         folder: &TotalsFolder<S>,
+        log: &L,
         choice: &BaseChoice,
         candidates: Vec<Manifest>,
         notes: &mut Vec<String>,
@@ -86,7 +89,11 @@ impl Search<'_> {
             if !lacking.is_empty() {
                 as_theirs.definitions = base.subject.definitions.clone();
             }
-            if let Some(why) = base.subject.differs_as_base_of(&as_theirs) {
+            let why = match base.subject.differs_as_base_of(&as_theirs) {
+                None => replaced(log, &base).await?,
+                difference => difference,
+            };
+            if let Some(why) = why {
                 if let BaseChoice::Only(id) = choice {
                     let name = folder.totals(id);
                     return Err(TotalsError::Unusable { name, why }.into());
@@ -139,6 +146,18 @@ impl Search<'_> {
             }),
         }
     }
+}
+
+/// Why these totals count what the log has not any more, in a few words: it has lost its end, and the offsets belong to other
+/// records now.
+pub(super) async fn replaced<L: EventLog>(
+    log: &L,
+    totals: &Manifest,
+) -> Result<Option<String>, RecordsError> {
+    let replaced = identity::replaced(log, &totals.last_records).await?;
+    Ok(replaced.map(|(partition, offset)| {
+        format!("the log has lost the record at offset {offset} of partition {partition}, which they count")
+    }))
 }
 
 fn not_added(counter: &CounterName, why: &'static str) -> BuildError {

@@ -54,9 +54,8 @@ pub async fn verify<S: ObjectStore, L: EventLog, C: Clock>(
         cut: None,
         ..*request
     };
-    let (contributions, tally) =
-        add_up(records, request.reach, &with_theirs, &passes, progress).await?;
-    let mut merge = Merge::new(contributions);
+    let read = add_up(records, request.reach, &with_theirs, &passes, progress).await?;
+    let mut merge = Merge::new(read.cells);
     progress.begin("adding up cells", "cells", Some(manifest.rows));
     let (mut rows, mut sum) = (0, CellSum::default());
     while let Some(cell) = merge.next().await? {
@@ -74,7 +73,7 @@ pub async fn verify<S: ObjectStore, L: EventLog, C: Clock>(
     let recounted = Recounted {
         rows,
         digest: sum.digest(),
-        accounts: accounts(&names, &tally, None),
+        accounts: accounts(&names, &read.tally, None),
     };
     let mut differences = recounted.differences(&manifest);
     match read_all(folder, &manifest, &names, progress).await {
@@ -85,7 +84,7 @@ pub async fn verify<S: ObjectStore, L: EventLog, C: Clock>(
     Ok(Recount {
         manifest,
         differences,
-        records: tally.records,
+        records: read.tally.records,
     })
 }
 

@@ -22,6 +22,7 @@ fn manifest(subject: Subject) -> Manifest {
         subject,
         made_at: "2026-01-02T03:04:05Z".to_owned(),
         as_of: None,
+        last_records: Default::default(),
         sources: Vec::new(),
         accounts: Vec::new(),
         rows: 0,

@@ -87,6 +87,7 @@ fn manifest(written: &WrittenFiles) -> Manifest {
         subject,
         made_at: String::new(),
         as_of: None,
+        last_records: Default::default(),
         sources: Vec::new(),
         accounts: Vec::new(),
         rows: written.rows(),

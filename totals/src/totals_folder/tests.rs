@@ -25,6 +25,7 @@ fn manifest(cut: i64) -> Manifest {
         subject,
         made_at: String::new(),
         as_of: None,
+        last_records: Default::default(),
         sources: Vec::new(),
         accounts: Vec::new(),
         rows: 0,

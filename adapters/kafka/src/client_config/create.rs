@@ -50,7 +50,7 @@ pub(crate) fn try_every_role(kafka: &Kafka) -> Result<(), LogError> {
     for role in [
         Role::Metadata,
         Role::Feed { partitions: 1 },
-        Role::FirstRecords,
+        Role::SingleRecords,
         Role::Member,
     ] {
         create_consumer(kafka, role, Context, doing)?;

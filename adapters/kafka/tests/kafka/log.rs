@@ -10,15 +10,15 @@ use rdkafka::message::{Headers, Message, OwnedMessage, Timestamp};
 use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::{ClientConfig, TopicPartitionList};
 use stitch_common::clock::{Clock, SystemClock};
-use stitch_common::offset::{Offset, Partition};
+use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{
-    AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, LogError, Record,
+    AssignmentEpoch, Bounds, DeadLetters, EventLog, Feed, FeedEvent, Fingerprint, LogError, Record,
 };
 use stitch_common::user_error::UserError;
 use stitch_config::Kafka;
 use stitch_kafka::{KafkaLog, TopicCreation};
 
-use crate::support::{Topic, WAIT, next};
+use crate::support::{Topic, WAIT, next, until_end};
 
 const ZERO: Partition = Partition(0);
 
@@ -67,6 +67,38 @@ async fn the_first_records_of_some_partitions_are_those_of_the_topics_identity()
     let of_2 = identity.fingerprints[&Partition(2)].clone();
     assert_eq!(first_records, BTreeMap::from([(Partition(2), of_2)]));
     assert_eq!(topic.log.first_records(&[]).await.unwrap(), BTreeMap::new());
+}
+
+/// Records of a batch have one timestamp here, and differ in their values.
+#[tokio::test]
+async fn the_first_record_from_an_offset_on_is_the_one_that_a_feed_delivers() {
+    let topic = Topic::make(2).await;
+    let writer = topic.transactional_writer();
+    writer.begin();
+    writer.write(0, 0..10);
+    writer.commit();
+    writer.begin();
+    writer.write(0, 10..20);
+    writer.abort();
+    writer.begin();
+    writer.write(0, 20..30);
+    writer.commit();
+    topic.end_reaches(0, Offset(33)).await;
+    topic.truncate(0, 4).await;
+    let mut feed = topic.log.feed().await.unwrap();
+    let epoch = AssignmentEpoch(1);
+    feed.start(ZERO, Offset(4), epoch).unwrap();
+    let (records, _) = until_end(&mut feed, ZERO, epoch, Offset(33)).await;
+    for from in [0, 4, 7, 9, 10, 15, 22, 30, 31, 32, 33, 40] {
+        let asked = Offsets(BTreeMap::from([
+            (ZERO, Offset(from)),
+            (Partition(1), Offset(0)),
+        ]));
+        let found = topic.log.records_from(&asked).await.unwrap();
+        let delivered = records.iter().find(|record| record.offset >= Offset(from));
+        let delivered = delivered.map(|record| (ZERO, Fingerprint::of(record)));
+        assert_eq!(found, delivered.into_iter().collect(), "from {from}");
+    }
 }
 
 #[tokio::test]

@@ -108,6 +108,70 @@ fn a_running_archiver_adds_nothing_of_a_topic_made_again_however_long_that_gets(
     }
 }
 
+/// New records have the offsets of those that were archived: while the archiver runs, or while none does.
+#[test]
+fn nothing_is_added_of_a_log_that_has_lost_archived_records_and_is_longer_again() {
+    for is_running in [true, false] {
+        let (world, store) = filled(10);
+        let stop = CancellationToken::new();
+        let mut running = process(&world, &store, Extent::UntilStopped, &stop);
+        run_on(&world, &mut running, 10);
+        assert_eq!(read(&store, P).unwrap().1, Offset(10));
+        let refusal = if is_running {
+            // It has compared the log before.
+            world.damage(P, Some(Offset(10)));
+            world.append(P, Some("unread"));
+            run_on(&world, &mut running, 60);
+            world.truncate(P, Offset(7));
+            world.damage(P, None);
+            for _ in 0..6 {
+                world.append(P, Some("another"));
+            }
+            run_on(&world, &mut running, 120);
+            stop.cancel();
+            let summary = finish(&world, running).unwrap();
+            summary.stopped[0].error.clone()
+        } else {
+            stop.cancel();
+            finish(&world, running).unwrap();
+            world.truncate(P, Offset(7));
+            for _ in 0..6 {
+                world.append(P, Some("another"));
+            }
+            let never = CancellationToken::new();
+            finish(
+                &world,
+                process(&world, &store, Extent::UntilStopped, &never),
+            )
+            .unwrap_err()
+        };
+        assert_eq!(
+            refusal.message,
+            "the topic events is not the one that was archived: in partition 0 it has not the record at offset 9 that was \
+             archived last"
+        );
+        assert_eq!(read(&store, P).unwrap().1, Offset(10), "{is_running}");
+    }
+}
+
+/// Kafka may delete what is archived, up to the end of the archive and beyond it.
+#[test]
+fn the_last_archived_record_need_not_be_in_the_log() {
+    for begin in [9, 10, 11] {
+        let (world, store) = filled(10);
+        let never = CancellationToken::new();
+        finish(&world, process(&world, &store, Extent::Once, &never)).unwrap();
+        for _ in 0..4 {
+            world.append(P, Some("later"));
+        }
+        world.delete_below(P, Offset(begin));
+        let archive = archive(&store);
+        let chains = [block_on(archive.chain(P)).unwrap()];
+        let checked = block_on(crate::identity::check(&archive, &world, &chains));
+        assert!(checked.is_ok(), "{checked:?}");
+    }
+}
+
 #[test]
 fn a_stopped_partition_goes_on_when_it_can_be_read_again_though_the_log_has_lost_its_beginning() {
     let (world, store) = filled(10);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use stitch_common::clock::{Clock, Moment};
-use stitch_common::offset::{Offset, Partition};
+use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{
     AssignmentEpoch, Bounds, EventLog, Feed, FeedEvent, Fingerprint, LogError, LogIdentity, Record,
     Unreadable, UnreadableReason,
@@ -124,6 +124,14 @@ impl World {
         self.with(partition, |log| log.silent = Some(offset.0));
     }
 
+    /// The log loses its end, as by the election of a leader that had fallen behind.
+    pub(super) fn truncate(&self, partition: Partition, end: Offset) {
+        self.with(partition, |log| {
+            log.records.retain(|offset, _| *offset < end.0);
+            log.end = end.0;
+        });
+    }
+
     /// Another topic of the same name.
     pub(super) fn recreate(&self) {
         for log in &mut *self.log.borrow_mut() {
@@ -159,18 +167,18 @@ impl EventLog for World {
         })
     }
 
-    async fn first_records(
+    async fn records_from(
         &self,
-        partitions: &[Partition],
+        offsets: &Offsets,
     ) -> Result<BTreeMap<Partition, Fingerprint>, LogError> {
-        let first = |partition: &Partition| {
+        let first = |(partition, from): (&Partition, &Offset)| {
             let first = |log: &mut Partitioned| {
-                let mut records = log.records.range(log.begin..);
+                let mut records = log.records.range(log.begin.max(from.0)..);
                 records.next().map(|(_, record)| Fingerprint::of(record))
             };
             Some((*partition, self.with(*partition, first)??))
         };
-        Ok(partitions.iter().filter_map(first).collect())
+        Ok(offsets.0.iter().filter_map(first).collect())
     }
 
     async fn committed(&self, _: &[Partition]) -> Result<BTreeMap<Partition, Offset>, LogError> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stitch_common::offset::{Offset, Partition};
+use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{
     Bounds, DeadLetters, EventLog, Fingerprint, LogError, LogIdentity, Record,
 };
@@ -65,15 +65,15 @@ impl EventLog for Handle {
         Ok(committed)
     }
 
-    async fn first_records(
+    async fn records_from(
         &self,
-        partitions: &[Partition],
+        offsets: &Offsets,
     ) -> Result<BTreeMap<Partition, Fingerprint>, LogError> {
         self.ask_brokers().await?;
-        let first_records = |log: &Log| log.first_records(partitions);
-        let first_records = self.world.log_for(&self.process, first_records);
+        let records_from = |log: &Log| log.records_from(offsets);
+        let found = self.world.log_for(&self.process, records_from);
         self.world.hop().await;
-        Ok(first_records)
+        Ok(found)
     }
 
     async fn feed(&self) -> Result<SimFeed, LogError> {

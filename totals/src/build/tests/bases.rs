@@ -97,6 +97,113 @@ fn a_log_that_ends_below_the_newest_totals_is_refused_by_its_offsets() {
     });
 }
 
+/// However long the log is again: as long as it was, or longer.
+#[test]
+fn totals_that_count_records_which_the_log_has_lost_are_no_base() {
+    for is_archived in [false, true] {
+        for length in [6, 9] {
+            let namespace = Namespace::new();
+            block_on(async {
+                for number in 0..6 {
+                    namespace.play(0, "a", number);
+                    namespace.play(1, "b", number);
+                    if number == 3 {
+                        namespace.build().await.unwrap();
+                    }
+                }
+                if is_archived {
+                    // What Kafka keeps of both is not what the last records are known by.
+                    namespace.topic.archive(&namespace.store, 0, &[0, 6]).await;
+                    namespace
+                        .topic
+                        .archive(&namespace.store, 1, &[0, 2, 6])
+                        .await;
+                }
+                let lost = namespace.build().await.unwrap().manifest;
+                let last: Vec<_> = lost
+                    .last_records
+                    .iter()
+                    .map(|(p, at)| (p.0, at.offset.0))
+                    .collect();
+                assert_eq!(last, [(0, 5), (1, 5)]);
+                // The archive, which has the lost records, is another matter: it is refused.
+                let objects = namespace.store.objects();
+                let is_archived = |name: &ObjectName| name.0.starts_with("archive/");
+                for name in objects.names().into_iter().filter(is_archived) {
+                    objects.delete(&name);
+                }
+                namespace.topic.truncate(1, 5);
+                while namespace.topic.end(1) < length {
+                    namespace.play(1, "c", 7);
+                }
+                let only = BaseChoice::Only(lost.id.clone());
+                let refused = namespace.build_with(only, &[]).await.unwrap_err();
+                assert!(
+                    refused
+                        .to_string()
+                        .contains("the log has lost the record at offset 5 of partition 1"),
+                    "{refused}"
+                );
+                let built = namespace.build().await.unwrap();
+                assert!(
+                    built.notes[0].contains(&format!(
+                        "the totals {} are passed over: the log has lost",
+                        lost.id
+                    )),
+                    "{built:?}"
+                );
+                // Those of offset 4 are in order.
+                assert_eq!(
+                    built.records,
+                    u64::try_from(2 + length - 4).unwrap(),
+                    "{built:?}"
+                );
+                let cut = &built.manifest.subject.cut;
+                assert_eq!(
+                    namespace.cells(&built.manifest).await,
+                    namespace.recount(cut)
+                );
+                let again = namespace.build().await.unwrap();
+                assert_eq!((again.manifest, again.is_new), (built.manifest, false));
+            });
+        }
+    }
+}
+
+/// Nothing is missed that Kafka has deleted with the log's beginning, and nothing follows from an old end.
+#[test]
+fn the_last_records_of_a_base_need_not_be_in_the_log() {
+    for begin in [5, 6, 7] {
+        let namespace = Namespace::new();
+        block_on(async {
+            for number in 0..6 {
+                namespace.play(0, "a", number);
+            }
+            let base = namespace.build().await.unwrap().manifest;
+            for number in 0..4 {
+                namespace.play(0, "b", number);
+            }
+            namespace.topic.delete_below(0, begin.min(6));
+            let at = samples::offsets(&[(0, 8)]);
+            let build_at = async |records: &Records<'_, _, _, _>, request: &BuildRequest<'_>| {
+                // The question for the last record is asked later: a part of the log may be gone by then.
+                namespace.topic.delete_below(0, begin);
+                let request = BuildRequest {
+                    cut: Some(at),
+                    base: request.base.clone(),
+                    ..*request
+                };
+                plan(&namespace.folder(), records.log(), &request).await
+            };
+            let work = namespace
+                .with(BaseChoice::Newest, &[], build_at)
+                .await
+                .unwrap();
+            assert_eq!(work.base.map(|found| found.id), Some(base.id), "{begin}");
+        });
+    }
+}
+
 #[test]
 fn totals_that_lack_an_added_counter_are_older_than_those_that_count_it_at_the_same_cut() {
     for events in 1..9 {

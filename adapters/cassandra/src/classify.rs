@@ -87,6 +87,10 @@ fn of_attempt(error: &RequestAttemptError) -> Verdict {
         RequestAttemptError::UnableToAllocStreamId
         | RequestAttemptError::RepreparedIdChanged { .. }
         | RequestAttemptError::RepreparedIdMissingInBatch => Verdict::NotApplied,
+        RequestAttemptError::DbError(
+            DbError::Unauthorized | DbError::AuthenticationError,
+            words,
+        ) => of_authorization(words),
         RequestAttemptError::DbError(error, _) => of_answer(error),
         // The same error means "never handed to the writer" and "the answer was lost".
         RequestAttemptError::BrokenConnectionError(_) => Verdict::Unknown,
@@ -100,11 +104,26 @@ fn of_attempt(error: &RequestAttemptError) -> Verdict {
     }
 }
 
+/// A statement is authorised before anything of it is executed.
+fn of_authorization(words: &str) -> Verdict {
+    if is_roles_unreadable(words) {
+        Verdict::NotApplied
+    } else {
+        Verdict::Unauthorized
+    }
+}
+
+/// Whether a node refuses because it cannot read roles and permissions, in the words of 4.1 and 5.0: the nodes of
+/// `system_auth` that have them are away. It says so with the errors of a role that has not the right.
+pub(crate) fn is_roles_unreadable(words: &str) -> bool {
+    words.starts_with("Unable to perform authentication")
+        || words.starts_with("Unable to perform authorization")
+}
+
 fn of_answer(error: &DbError) -> Verdict {
     match error {
         // Refused before execution. `Invalid` is a batch that is too large, or a table that this node does not know yet.
         DbError::SyntaxError | DbError::Invalid | DbError::ConfigError => Verdict::Refused,
-        // Also said by a node that cannot read permissions, because a node of `system_auth` is away.
         DbError::Unauthorized | DbError::AuthenticationError => Verdict::Unauthorized,
         // Unprepared means not executed.
         DbError::Unprepared { .. } => Verdict::NotApplied,

@@ -7,6 +7,7 @@ use scylla::errors::{
     NewSessionError,
 };
 
+use crate::classify::is_roles_unreadable;
 use stitch_common::user_error::UserError;
 use stitch_config::{Cassandra, CassandraTls};
 
@@ -83,6 +84,10 @@ fn of_setup(error: &ConnectionSetupRequestErrorKind, cassandra: &Cassandra) -> O
     let user = cassandra.credentials.as_ref().map(|login| &login.user);
     let nodes = &cassandra.nodes;
     match (error, user) {
+        // An outage: it ends when nodes that have the roles are back.
+        (ConnectionSetupRequestErrorKind::DbError(_, words), _) if is_roles_unreadable(words) => {
+            None
+        }
         (ConnectionSetupRequestErrorKind::BrokenConnection(error), _) => {
             of_broken(error.downcast_ref()?, cassandra)
         }

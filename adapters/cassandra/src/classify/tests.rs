@@ -183,6 +183,20 @@ fn attempts() -> Vec<(RequestAttemptError, Verdict)> {
         ),
         (RequestAttemptError::NonfinishedPagingState, Unknown),
     ];
+    // Of a node that cannot read roles: as Cassandra 5.0.9 says it.
+    let unread = [
+        (DbError::Unauthorized, "authorization of permissions"),
+        (
+            DbError::Unauthorized,
+            "authorization of super-user permission",
+        ),
+        (DbError::AuthenticationError, "authentication"),
+    ];
+    attempts.extend(unread.map(|(answer, doing)| {
+        let words =
+            format!("Unable to perform {doing}: Cannot achieve consistency level LOCAL_ONE");
+        (RequestAttemptError::DbError(answer, words), NotApplied)
+    }));
     attempts.extend(answers().into_iter().map(|(answer, verdict)| {
         (
             RequestAttemptError::DbError(answer, "why".to_owned()),

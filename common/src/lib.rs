@@ -30,6 +30,7 @@ pub mod checkpoint;
 pub mod scope;
 pub mod outcome;
 pub mod clock;
+pub mod rate_limit;
 pub mod liveness;
 pub mod wait;
 pub mod lease;

@@ -15,6 +15,7 @@ use stitch_common::ports::{
     TableIdentity,
 };
 use stitch_common::range::{RangeBits, RangeId};
+use stitch_common::rate_limit::RateLimit;
 use stitch_common::user_error::UserError;
 use stitch_protocol::checkpoint_node::{self, OwnedCheckpoint, WriteOutcome};
 use stitch_protocol::contender::Kind;
@@ -35,6 +36,8 @@ use crate::request::Request;
 
 /// How long an effect pauses before it retries.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How long a copy of a rejected record is tried before its partition is suspended.
+const COPY_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a commit to the group pauses after it failed.
 const COMMIT_PAUSE: Duration = Duration::from_millis(300);
 
@@ -112,6 +115,8 @@ pub(crate) struct Connections<'a, S, C, Q, L: EventLog> {
     pub(crate) dead_letters: L::DeadLetters,
     pub(crate) clock: C,
     pub(crate) bits: RangeBits,
+    /// When it was last said that rejected records are not copied.
+    pub(crate) uncopied_said: RateLimit,
 }
 
 impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
@@ -159,7 +164,8 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         cause: DoubtCause,
         detail: String,
     ) -> Completion<S::Watch> {
-        match doubt::record(&self.session, range, cause, &detail).await {
+        let record = async || doubt::record(&self.session, range, cause, &detail).await;
+        match self.answered(record).await {
             Ok(()) => Completion::DoubtRecorded(range, cause),
             Err(error) => Completion::failed(error),
         }
@@ -335,8 +341,9 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         Completion::PartitionLost(lock, known, error)
     }
 
-    /// Copies a rejected record to the dead-letter topic, trying until the brokers have it: no event above it is begun
-    /// before. Cancelled, the record may be copied or not.
+    /// Copies a rejected record to the dead-letter topic: no event above it is begun before. It is tried for a while; then the
+    /// partition is suspended, because what waits behind the record would take the room of all others. Cancelled, the record may
+    /// be copied or not.
     pub(crate) async fn copy_rejected(
         &self,
         partition: Partition,
@@ -345,26 +352,30 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
         cancel: CancellationToken,
     ) -> Completion<S::Watch> {
         let copied = async {
+            let offset = record.offset;
+            let until = self.clock.now().plus(COPY_PATIENCE);
             loop {
-                match self.dead_letters.put(partition, &record, &reason).await {
-                    Ok(()) => return Completion::RejectedCopied(partition, epoch, record.offset),
-                    Err(LogError::Unavailable(cause)) => {
-                        tracing::warn!(%partition, offset = %record.offset, %cause, "rejected record not copied yet, retrying");
+                let cause = match self.dead_letters.put(partition, &record, &reason).await {
+                    Ok(()) => return Completion::RejectedCopied(partition, epoch, offset),
+                    Err(LogError::Unavailable(cause)) if self.clock.now() < until => {
+                        if self.uncopied_said.is_due(self.clock.now()) {
+                            tracing::warn!(%partition, %offset, %cause, "rejected records not copied yet, retrying");
+                        }
                         self.clock.sleep(RETRY_PAUSE).await;
+                        continue;
                     }
                     Err(
-                        LogError::Refused(cause)
+                        LogError::Unavailable(cause)
+                        | LogError::Refused(cause)
                         | LogError::Denied(UserError { message: cause, .. }),
-                    ) => {
-                        let offset = record.offset;
-                        let error = Error::DeadLetter {
-                            partition,
-                            offset,
-                            cause,
-                        };
-                        return Completion::RejectedNotCopied(partition, epoch, error);
-                    }
-                }
+                    ) => cause,
+                };
+                let error = Error::DeadLetter {
+                    partition,
+                    offset,
+                    cause,
+                };
+                return Completion::RejectedNotCopied(partition, epoch, error);
             }
         };
         tokio::select! {

@@ -205,8 +205,8 @@ impl Error {
             ),
             Self::DeadLetter { .. } => UserError::new(
                 self,
-                "see the dead-letter topic: its max.message.bytes must be as large as the event topic's, and this client \
-                 must be allowed to write to it",
+                "see the dead-letter topic: it must have a leader and enough replicas in sync, its max.message.bytes must be \
+                 as large as the event topic's, and this client must be allowed to write to it",
             ),
             Self::SessionOver => {
                 UserError::new(self, "see ZooKeeper with `stitch-processor check`")

@@ -10,6 +10,7 @@ use futures_util::future::join;
 use stitch_common::clock::Clock;
 use stitch_common::member::Role;
 use stitch_common::ports::{Cql, EventLog, Group, Session, ZooKeeper};
+use stitch_common::rate_limit::RateLimit;
 use stitch_config::Config;
 use stitch_protocol::NamespaceSession;
 use stitch_protocol::known_nodes;
@@ -27,6 +28,9 @@ use crate::event_loop::{EventLoop, LoopEnd, StopOutcome};
 use crate::metrics;
 use crate::topic_fingerprint::Fingerprints;
 use stitch_common::liveness::Liveness;
+
+/// How soon it is said again that rejected records are not copied.
+const SAID_AGAIN: Duration = Duration::from_secs(10);
 
 /// The servers and the clock of a process, behind their ports.
 #[derive(Debug)]
@@ -111,6 +115,7 @@ pub(crate) async fn serve<K: ZooKeeper, Q: Cql, L: EventLog, C: Clock>(
         dead_letters,
         clock: ports.clock.clone(),
         bits: process.config.definitions.range_bits,
+        uncopied_said: RateLimit::every(SAID_AGAIN),
     };
 
     let limits = Limits::from_config(&process.config.processor, observed.bounds.len());

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use stitch_common::clock::{Clock, Moment};
+use stitch_common::clock::Clock;
 use stitch_common::definition::Definitions;
 use stitch_common::ports::{Backends, Level, NodeState, Session, SessionState, Stores};
 use stitch_common::progress::Progress;
+use stitch_common::rate_limit::RateLimit;
 use stitch_common::scope::Scope;
 use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
@@ -30,6 +31,9 @@ use crate::report::Exceptions;
 use crate::rule;
 use crate::run_control::RunControl;
 use crate::server_away::{Wait, while_away};
+
+/// How soon an operator is told again that nodes are waited for.
+const NOTED_AGAIN: Duration = Duration::from_secs(10);
 
 /// What a restoration, or an audit, works with.
 pub(crate) struct RestoreContext<'a, B: Backends> {
@@ -66,7 +70,7 @@ pub(crate) struct RestoreContext<'a, B: Backends> {
     /// What has been corrected so far, in all ranges.
     pub spent: &'a Cell<Extent>,
     /// When the operator was told last that nodes of Cassandra are away.
-    pub nodes_away_noted: &'a Cell<Option<Moment>>,
+    pub nodes_away_noted: &'a RateLimit,
     pub stores: &'a Stores<B::Objects>,
     /// Which totals the operator wants to start from and to leave.
     pub totals: &'a TotalsOptions,
@@ -103,7 +107,7 @@ pub(crate) struct CommandState<O> {
     pub ring: RefCell<Vec<NodeState>>,
     pub known: RefCell<NodeSet>,
     pub spent: Cell<Extent>,
-    pub nodes_away_noted: Cell<Option<Moment>>,
+    pub nodes_away_noted: RateLimit,
     pub base: Base<O>,
     pub control: RunControl,
 }
@@ -115,7 +119,7 @@ impl<O> CommandState<O> {
             ring: RefCell::default(),
             known: RefCell::default(),
             spent: Cell::default(),
-            nodes_away_noted: Cell::default(),
+            nodes_away_noted: RateLimit::every(NOTED_AGAIN),
             base: Base::default(),
             control: RunControl::default(),
         }
@@ -132,11 +136,7 @@ impl<B: Backends> RestoreContext<'_, B> {
 
     /// Tells the operator that nodes are waited for: now and then, because many reads wait at once.
     pub(crate) fn note_nodes_away(&self, why: &str) {
-        const INTERVAL: Duration = Duration::from_secs(10);
-        let now = self.clock.now();
-        let noted = self.nodes_away_noted.get();
-        if noted.is_none_or(|noted| now.since(noted) >= INTERVAL) {
-            self.nodes_away_noted.set(Some(now));
+        if self.nodes_away_noted.is_due(self.clock.now()) {
             self.progress.note(&format!("waiting for Cassandra: {why}"));
         }
     }

@@ -1,15 +1,16 @@
 //! Copies rejected records to `<topic>.rejected`.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::util::Timeout;
 
 use crate::client_config::{Role, create};
 use crate::context::Context;
 use crate::denial::Identity;
-use crate::error::{is_of_the_record, log_error};
+use crate::error::{is_of_the_record, log_error, log_error_of_code};
 use crate::patience::Patience;
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::offset::Partition;
@@ -27,7 +28,8 @@ const COPYING: &str = "copying";
 
 /// The dead-letter topic: an idempotent producer with `acks=all`.
 pub struct KafkaDeadLetters {
-    producer: FutureProducer<Context>,
+    kafka: Kafka,
+    producer: Mutex<FutureProducer<Context>>,
     topic: String,
     identity: Identity,
     patience: Patience,
@@ -35,14 +37,30 @@ pub struct KafkaDeadLetters {
 
 impl KafkaDeadLetters {
     pub(super) fn new(kafka: &Kafka) -> Result<Self, LogError> {
-        let doing = "creating the client that copies rejected records";
         Ok(Self {
-            producer: create(kafka, Role::DeadLetters, Context, doing)?,
+            producer: Mutex::new(producer(kafka)?),
+            kafka: kafka.clone(),
             topic: kafka.dead_letter_topic(),
             identity: Identity::of(kafka),
             patience: Patience::default().answered(COPYING),
         })
     }
+
+    /// The producer. One that has failed for good, as the client has it for an idempotent one without the right or whose
+    /// topic has lost records, sends nothing any more: it is replaced, and the result is why it failed.
+    fn usable_producer(&self, doing: &str) -> Result<FutureProducer<Context>, LogError> {
+        let mut current = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((code, reason)) = current.client().fatal_error() else {
+            return Ok(current.clone());
+        };
+        *current = producer(&self.kafka)?;
+        Err(log_error_of_code(&format!("{doing}: {reason}"), code))
+    }
+}
+
+fn producer(kafka: &Kafka) -> Result<FutureProducer<Context>, LogError> {
+    let doing = "creating the client that copies rejected records";
+    create(kafka, Role::DeadLetters, Context, doing)
 }
 
 impl DeadLetters for KafkaDeadLetters {
@@ -61,7 +79,14 @@ impl DeadLetters for KafkaDeadLetters {
             timestamp: None,
             headers: Some(headers(partition, record, reason)),
         };
-        let sent = self.producer.send(copy, Timeout::After(QUEUE_TIMEOUT));
+        let producer = match self.usable_producer(&doing) {
+            Ok(producer) => producer,
+            Err(error) => {
+                let result = Err(self.identity.named(error));
+                return self.patience.judge(COPYING, result, SystemClock.now());
+            }
+        };
+        let sent = producer.send(copy, Timeout::After(QUEUE_TIMEOUT));
         let result = match tokio::time::timeout(PUT_TIMEOUT, sent).await {
             Ok(Ok(_delivery)) => Ok(()),
             Ok(Err((error, _copy))) if is_of_the_record(&error) => {

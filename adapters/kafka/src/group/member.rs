@@ -28,6 +28,9 @@ use stitch_config::Kafka;
 /// How long a poll waits, and so how soon the thread notices that it has to leave.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
+/// How long the coordinator may take to say whether it still refuses this member. Nothing is polled meanwhile.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How often the thread checks whether partitions that it holds have been lost meanwhile.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -102,10 +105,28 @@ pub(super) fn stay(consumer: Arc<BaseConsumer<Member>>) {
             None | Some(Ok(_)) | Some(Err(KafkaError::PartitionEOF(_))) => {}
             Some(Err(error)) => consumer.context().trouble(&error),
         }
-        consumer.context().end_patience();
+        end_patience(&consumer);
     }
     // A commit in flight keeps the consumer until it ends; the last owner closes it.
     drop(consumer);
+}
+
+/// Ends the membership if it was refused for too long, and is refused still. The client reports a refusal once, however
+/// long it lasts, and says nothing when a coordinator that has refused takes the member again as it was.
+fn end_patience(consumer: &BaseConsumer<Member>) {
+    let member = consumer.context();
+    let Some(error) = member.lasting_refusal() else {
+        return;
+    };
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(&member.topic, 0);
+    match consumer.committed_offsets(asked, QUESTION_TIMEOUT) {
+        Ok(_) => member.standing().refused = None,
+        Err(refused) if may_end_membership(&refused) => member.end(error),
+        Err(unanswered) => {
+            debug!(%unanswered, "whether the group still refuses this member is not known")
+        }
+    }
 }
 
 impl Member {
@@ -148,14 +169,12 @@ impl Member {
         standing.joined
     }
 
-    /// Ends the membership if it was refused for too long. The client reports a refusal once, however long it lasts.
-    fn end_patience(&self) {
+    /// The refusal that was reported, if that is long ago and nothing was assigned since.
+    fn lasting_refusal(&self) -> Option<LogError> {
         let refused = self.standing().refused.clone();
-        if let Some((since, error)) = refused
-            && SystemClock.now().since(since) >= LASTING
-        {
-            self.end(error);
-        }
+        let (since, error) = refused?;
+        let lasts = SystemClock.now().since(since) >= LASTING;
+        (lasts && !self.ended.load(Ordering::Acquire)).then_some(error)
     }
 
     fn end(&self, error: LogError) {

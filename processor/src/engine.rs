@@ -307,7 +307,7 @@ impl Engine {
 }
 
 /// The engine's numbers at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Gauges {
     pub(crate) buffered_events: usize,
     pub(crate) buffered_bytes: usize,

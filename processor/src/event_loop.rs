@@ -24,11 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::effects::{Completion, Connections, Effect};
 use crate::engine::{Engine, SuspensionReason, rule};
+use crate::error::Error;
 use crate::locks::Locks;
 use crate::member::Process;
+use crate::metrics::{self, MemberGauges};
 use crate::request::Requests;
 use crate::topic_fingerprint::Fingerprints;
-use crate::{error::Error, metrics};
 
 use revoke_acks::RevokeAcks;
 
@@ -81,6 +82,7 @@ pub(crate) struct EventLoop<'a, S: Session, C: Clock, Q: Store, L: EventLog> {
     log_bounds: BTreeMap<Partition, Bounds>,
     session_state: SessionState,
     heartbeat_due: Option<Moment>,
+    gauges: MemberGauges,
     metrics_due: Moment,
     log_bounds_due: Moment,
     identity_due: Moment,
@@ -125,6 +127,7 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
             log_bounds: BTreeMap::new(),
             session_state: SessionState::Connected,
             heartbeat_due: Some(now),
+            gauges: MemberGauges::default(),
             metrics_due: now,
             log_bounds_due: now,
             identity_due: now.plus(IDENTITY_INTERVAL),
@@ -246,11 +249,16 @@ impl<'a, S: Session, C: Clock, Q: Store, L: EventLog> EventLoop<'a, S, C, Q, L> 
             for reason in SuspensionReason::EVERY {
                 metrics::suspended(reason, self.engine.suspended(reason));
             }
-            for (partition, checkpoint, delivered_end) in self.engine.positions() {
-                let bounds = self.log_bounds.get(&partition);
-                let end = bounds.map_or(delivered_end, |bounds| bounds.end.max(delivered_end));
-                metrics::position(partition, checkpoint, end);
-            }
+            let log_bounds = &self.log_bounds;
+            let positions = self.engine.positions();
+            let positions = positions
+                .into_iter()
+                .map(|(partition, checkpoint, delivered_end)| {
+                    let bounds = log_bounds.get(&partition);
+                    let end = bounds.map_or(delivered_end, |bounds| bounds.end.max(delivered_end));
+                    (partition, checkpoint, end)
+                });
+            self.gauges.show_positions(positions);
         }
         if now >= self.log_bounds_due {
             self.log_bounds_due = now.plus(LOG_BOUNDS_INTERVAL);

@@ -1,5 +1,6 @@
 //! Every metric of the processor, and nothing else: names, units, labels. Described in `docs/operations/metrics.md`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
@@ -70,6 +71,41 @@ pub(crate) fn membership() {
     counter!(SESSIONS).increment(1);
 }
 
+/// The gauges of a member: they end with it, so that nothing is shown as held or counted while there is none.
+#[derive(Debug, Default)]
+pub(crate) struct MemberGauges {
+    /// The partitions whose position is shown.
+    partitions: BTreeSet<Partition>,
+}
+
+impl MemberGauges {
+    /// Shows the positions of these partitions, with checkpoint and end of the log, and of no other.
+    pub(crate) fn show_positions(
+        &mut self,
+        positions: impl IntoIterator<Item = (Partition, Offset, Offset)>,
+    ) {
+        let before = std::mem::take(&mut self.partitions);
+        for (partition, checkpoint, end) in positions {
+            position(partition, checkpoint, end);
+            self.partitions.insert(partition);
+        }
+        for partition in before.difference(&self.partitions) {
+            // Another process shows it, or none.
+            position(*partition, Offset(0), Offset(0));
+        }
+    }
+}
+
+impl Drop for MemberGauges {
+    fn drop(&mut self) {
+        self.show_positions([]);
+        show(Gauges::default(), Duration::ZERO);
+        for reason in SuspensionReason::EVERY {
+            suspended(reason, 0);
+        }
+    }
+}
+
 /// Sets the gauges.
 pub(crate) fn show(gauges: Gauges, lease_remaining: Duration) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
@@ -92,7 +128,7 @@ pub(crate) fn suspended(reason: SuspensionReason, partitions: usize) {
 }
 
 /// Sets a partition's checkpoint and lag; `end` is the log's last known end.
-pub(crate) fn position(partition: Partition, checkpoint: Offset, end: Offset) {
+fn position(partition: Partition, checkpoint: Offset, end: Offset) {
     let label = partition.to_string();
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
     let (offset, lag) = (
@@ -166,20 +202,79 @@ fn show_zeros() {
     ] {
         counter!(REQUESTS, "outcome" => outcome).increment(0);
     }
-    for reason in SuspensionReason::EVERY {
-        suspended(reason, 0);
+    drop(MemberGauges::default());
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    /// What the metrics say of these series.
+    fn shown(work: impl FnOnce(&dyn Fn(&str) -> Vec<String>)) {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let lines = |name: &str| {
+            let text = handle.render();
+            let lines = text.lines().filter(|line| line.starts_with(name));
+            let mut lines: Vec<_> = lines.map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        metrics::with_local_recorder(&recorder, || work(&lines));
     }
-    for name in [
-        BUFFERED_EVENTS,
-        BUFFERED_BYTES,
-        BUFFERED_COUNTERS,
-        BLOCKED_EVENTS,
-        IN_FLIGHT,
-        RANGE_LOCKS,
-        REFUSED_RANGES,
-        PARTITIONS,
-        LEASE_REMAINING,
-    ] {
-        gauge!(name).set(0.0);
+
+    #[test]
+    fn a_partition_that_moves_to_another_process_has_no_lag_here() {
+        shown(|lines| {
+            let mut gauges = MemberGauges::default();
+            let of = |partition, checkpoint, end| {
+                (Partition(partition), Offset(checkpoint), Offset(end))
+            };
+            gauges.show_positions([of(0, 10, 12), of(3, 5, 50_005)]);
+            assert_eq!(
+                lines(LAG),
+                [
+                    "stitch_lag_events{partition=\"0\"} 2",
+                    "stitch_lag_events{partition=\"3\"} 50000"
+                ]
+            );
+            gauges.show_positions([of(0, 10, 13)]);
+            assert_eq!(
+                lines(LAG),
+                [
+                    "stitch_lag_events{partition=\"0\"} 3",
+                    "stitch_lag_events{partition=\"3\"} 0"
+                ]
+            );
+        });
+    }
+
+    #[test]
+    fn nothing_is_held_and_nothing_lags_once_the_member_has_ended() {
+        shown(|lines| {
+            let mut gauges = MemberGauges::default();
+            gauges.show_positions([(Partition(0), Offset(10), Offset(12))]);
+            suspended(SuspensionReason::Log, 1);
+            let held = Gauges {
+                partitions: 12,
+                range_locks: 64,
+                ..Gauges::default()
+            };
+            show(held, Duration::from_secs(4));
+            assert_eq!(lines(PARTITIONS), ["stitch_partitions_held 12"]);
+            drop(gauges);
+            assert_eq!(lines(PARTITIONS), ["stitch_partitions_held 0"]);
+            assert_eq!(lines(RANGE_LOCKS), ["stitch_range_locks_held 0"]);
+            assert_eq!(lines(LEASE_REMAINING), ["stitch_lease_remaining_seconds 0"]);
+            assert_eq!(lines(LAG), ["stitch_lag_events{partition=\"0\"} 0"]);
+            let suspended = lines(SUSPENDED_PARTITIONS);
+            assert_eq!(suspended.len(), SuspensionReason::EVERY.len());
+            assert!(
+                suspended.iter().all(|line| line.ends_with(" 0")),
+                "{suspended:?}"
+            );
+        });
     }
 }

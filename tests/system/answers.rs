@@ -214,6 +214,39 @@ async fn a_processor_reports_its_health_and_its_counts() -> Result<()> {
     namespace.stop([processor]).await
 }
 
+/// The alert "nothing counts" and dashboards go by that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_processor_without_a_session_shows_nothing_as_held() -> Result<()> {
+    let namespace = test_namespace("held").await?;
+    let zookeeper = Proxy::start(&Servers::from_environment()?.zookeeper).await?;
+    let mut program = namespace.processor_command("run", &[])?;
+    program.environment = vec![("STITCH_ZOOKEEPER__CONNECT".to_owned(), zookeeper.address())];
+    let mut processor = program.start()?;
+    let address = TestNamespace::address(&mut processor).await?;
+    count(&namespace, some_events(1, 300)?).await?;
+    let until_held = async |is_held: bool| {
+        let seen = async {
+            loop {
+                let (_, metrics) = get(&address, "/metrics").await?;
+                let held = metric(&metrics, "stitch_partitions_held");
+                if held.is_some_and(|held| (held > 0.0) == is_held) {
+                    return anyhow::Ok(());
+                }
+                sleep(LOOK_INTERVAL).await;
+            }
+        };
+        timeout(BOUND, seen).await?
+    };
+    until_held(true).await?;
+    zookeeper.set(Mode::Refuse);
+    until_held(false).await?;
+    let (health, _) = get(&address, "/health").await?;
+    ensure!(health == 200, "it waits: {health}");
+    zookeeper.set(Mode::Pass);
+    until_held(true).await?;
+    namespace.stop([processor]).await
+}
+
 /// A roll-out waits for every one of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_processor_for_which_no_partition_is_left_is_ready_and_takes_over() -> Result<()> {

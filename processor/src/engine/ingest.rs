@@ -123,6 +123,8 @@ impl Engine {
         };
         if end_offset > task.delivered_end() {
             self.stage(partition, StagedRecords::up_to(end_offset));
+        } else if task.staged.is_empty() {
+            self.on_suspended_at_the_end(partition, end_offset);
         }
     }
 

@@ -49,7 +49,8 @@ pub(super) struct Suspension {
     /// When it is acquired again; none while it is drained, or tried.
     retry: Option<Moment>,
     pause: Duration,
-    /// It is over once records above this offset are ingested; without one, once the partition is acquired.
+    /// It is over once records above this offset are ingested, or the log ends there; without one, once the partition is
+    /// acquired.
     beyond: Option<Offset>,
 }
 
@@ -178,6 +179,17 @@ impl Engine {
             .suspensions
             .get(&partition)
             .is_some_and(|suspension| suspension.beyond < Some(ingested_end))
+        {
+            self.end_suspension(partition);
+        }
+    }
+
+    /// Nothing is left to ingest below the log's end: there need not be a record for the suspension to be over.
+    pub(super) fn on_suspended_at_the_end(&mut self, partition: Partition, end_offset: Offset) {
+        if self
+            .suspensions
+            .get(&partition)
+            .is_some_and(|suspension| suspension.beyond <= Some(end_offset))
         {
             self.end_suspension(partition);
         }

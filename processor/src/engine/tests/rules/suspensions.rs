@@ -43,6 +43,15 @@ fn a_suspended_partition_is_drained_before_it_is_given_back_and_then_tried_again
     let wakeup = scene.engine.next_wakeup(scene.now).unwrap();
     assert!(wakeup.since(scene.now) <= Duration::from_millis(100));
     assert!(acquires(&scene.after(100)));
+    let epoch = acquired_again(&mut scene);
+    scene.engine.on_records(P, epoch, vec![play(1, "u")]);
+    let commands = scene.after(1);
+    assert!(contains!(commands, Command::EndSuspension(_)));
+    assert_eq!(scene.engine.suspended(REASON), 0);
+}
+
+/// Its lock is held again, with a checkpoint at 1, but nothing of it is delivered yet.
+fn acquired_again(scene: &mut Scene) -> AssignmentEpoch {
     assert_eq!(scene.engine.suspended(REASON), 1, "it is not counted yet");
     let checkpoint = Checkpoint::everywhere(Offset(1));
     scene
@@ -52,11 +61,20 @@ fn a_suspended_partition_is_drained_before_it_is_given_back_and_then_tried_again
         Command::StartFeed(_, _, epoch) => Some(*epoch),
         _ => None,
     });
-    scene
-        .engine
-        .on_records(P, epoch.unwrap(), vec![play(1, "u")]);
-    let commands = scene.after(1);
-    assert!(contains!(commands, Command::EndSuspension(_)));
+    epoch.expect("it is read")
+}
+
+/// The next record may come in a week.
+#[test]
+fn a_suspension_is_over_where_the_log_ends_at_what_was_counted() {
+    let mut scene = given_back();
+    assert!(acquires(&scene.after(5000)));
+    let epoch = acquired_again(&mut scene);
+    // The end as a broker knows it that has fallen behind.
+    scene.engine.on_end_reached(P, epoch, Offset(0));
+    assert!(!contains!(scene.after(1), Command::EndSuspension(_)));
+    scene.engine.on_end_reached(P, epoch, Offset(1));
+    assert!(contains!(scene.after(1), Command::EndSuspension(_)));
     assert_eq!(scene.engine.suspended(REASON), 0);
 }
 

@@ -37,12 +37,6 @@ pub enum Operation {
 const SASL_HANDSHAKE: (i16, i16) = (17, 1);
 const SASL_AUTHENTICATE: (i16, i16) = (36, 0);
 const CREATE_ACLS: (i16, i16) = (30, 1);
-const DELETE_ACLS: (i16, i16) = (31, 1);
-
-/// What an ACL applies to: exactly this name.
-const LITERAL: u8 = 3;
-/// What an ACL says.
-const ALLOW: u8 = 3;
 
 impl Resource<'_> {
     const fn kind(self) -> u8 {
@@ -74,8 +68,15 @@ impl Operation {
 pub async fn allow(brokers: &str, user: &str, rights: &[(Resource<'_>, Operation)]) -> Result<()> {
     let mut connection = connect(brokers).await?;
     let mut body = count(rights.len())?.to_vec();
-    for right in rights {
-        body.extend(acl(user, right)?);
+    for (resource, operation) in rights {
+        const LITERAL: u8 = 3;
+        const ALLOW: u8 = 3;
+        body.push(resource.kind());
+        body.extend(text(resource.name())?);
+        body.push(LITERAL);
+        body.extend(text(&format!("User:{user}"))?);
+        body.extend(text("*")?);
+        body.extend([operation.number(), ALLOW]);
     }
     let answer = exchange(&mut connection, CREATE_ACLS, &body).await?;
     // A time, a number of results, and each result: a code, and a text or -1.
@@ -86,32 +87,6 @@ pub async fn allow(brokers: &str, user: &str, rights: &[(Resource<'_>, Operation
         rest = rest.get(4..).context("a result")?;
     }
     Ok(())
-}
-
-/// Takes one of the rights of `user` away.
-pub async fn revoke(brokers: &str, user: &str, right: (Resource<'_>, Operation)) -> Result<()> {
-    let mut connection = connect(brokers).await?;
-    let body = [&count(1)?[..], &acl(user, &right)?].concat();
-    let answer = exchange(&mut connection, DELETE_ACLS, &body).await?;
-    // A time, a number of results, and the result: a code, no text, and what was deleted.
-    let code = code(answer.get(8..).context("a result")?)?;
-    let deleted = answer.get(12..16).context("a number of ACLs")?;
-    ensure!(
-        (code, deleted) == (0, &count(1)?[..]),
-        "{right:?}: {answer:?}"
-    );
-    Ok(())
-}
-
-/// An ACL of `user`, or the filter that only this one passes.
-fn acl(user: &str, (resource, operation): &(Resource<'_>, Operation)) -> Result<Vec<u8>> {
-    let mut acl = vec![resource.kind()];
-    acl.extend(text(resource.name())?);
-    acl.push(LITERAL);
-    acl.extend(text(&format!("User:{user}"))?);
-    acl.extend(text("*")?);
-    acl.extend([operation.number(), ALLOW]);
-    Ok(acl)
 }
 
 /// Connects as the tests' own user.

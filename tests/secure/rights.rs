@@ -1,16 +1,11 @@
 //! What `check` says of Kafka's rights: each that is missing by its name, and nothing where a user has exactly those that
 //! docs/operations/security.md lists for a program, with which that program does its work.
 
-use std::time::Duration;
-
-use anyhow::{Context, Result, ensure};
-use stitch_harness::events::bad_records;
-use stitch_harness::kafka_acls::{Operation, Resource, allow, revoke};
+use anyhow::{Result, ensure};
+use stitch_harness::kafka_acls::{Operation, Resource, allow};
 use stitch_harness::process::Program;
 use stitch_harness::test_namespace::TestNamespace;
-use stitch_harness::web::{get, metric};
 use stitch_tests::scene::{all_right, count, some_events, test_namespace};
-use tokio::time::{sleep, timeout};
 
 use crate::support::{BOUND, ensure_finding, findings, folder, processor};
 
@@ -166,80 +161,4 @@ async fn the_documented_rights_are_enough_for_programs_that_read_the_log() -> Re
         ensure!(finished.code == Some(code), "{finished:?}");
     }
     namespace.stop([counting]).await
-}
-
-/// The value of a metric with this label.
-fn labelled(metrics: &str, name: &str, label: &str) -> Option<f64> {
-    let mut lines = metrics.lines();
-    let line = lines.find(|line| line.starts_with(name) && line.contains(label))?;
-    line.rsplit(' ').next()?.parse().ok()
-}
-
-/// A broker that restarts says for a moment that a right is missing, and an operator grants a right after a suspension has told
-/// him of it: neither may need a restart, or another event.
-#[tokio::test(flavor = "multi_thread")]
-async fn rights_that_are_missing_for_a_while_cost_no_restart() -> Result<()> {
-    let namespace = test_namespace("secure_regained").await?;
-    let user = as_user()?;
-    let brokers = namespace.servers.kafka.clone();
-    let (topic, rejected) = (
-        namespace.topic().to_owned(),
-        format!("{}.rejected", namespace.topic()),
-    );
-    let group = namespace.name.clone();
-    let (topic, rejected) = (Resource::Topic(&topic), Resource::Topic(&rejected));
-    let read_topic = (topic, Operation::Read);
-    let read_group = (Resource::Group(&group), Operation::Read);
-    let all_but_one = [
-        (topic, Operation::DescribeConfigs),
-        read_topic,
-        read_group,
-        (rejected, Operation::Describe),
-    ];
-    allow(&brokers, USER, &all_but_one).await?;
-    let mut counting = processor(&namespace, &["run"], &user)?.start()?;
-    let address = TestNamespace::address(&mut counting).await?;
-    let feed = namespace.feed()?;
-    feed.send(some_events(11, 300)?).await?;
-    namespace.lag()?.until_none(BOUND).await?;
-
-    // Every partition is read to its end.
-    for right in [read_topic, read_group] {
-        revoke(&brokers, USER, right).await?;
-    }
-    counting.until_says("uthorization failed", BOUND).await?;
-    allow(&brokers, USER, &[read_topic, read_group]).await?;
-    let (_, bad) = bad_records().into_iter().next().context("a bad record")?;
-    feed.send([bad]).await?;
-
-    let suspended = async |reason: &str| {
-        let (_, metrics) = get(&address, "/metrics").await?;
-        let suspended = labelled(&metrics, "stitch_suspended_partitions", reason);
-        suspended.with_context(|| metrics.clone())
-    };
-    let until_suspended = async |count: f64| {
-        let seen = async {
-            while suspended("\"dead_letters\"").await? != count {
-                sleep(Duration::from_millis(200)).await;
-            }
-            anyhow::Ok(())
-        };
-        timeout(BOUND * 3, seen).await?
-    };
-    until_suspended(1.0).await?;
-    // Longer than a refusal has to last.
-    ensure!(suspended("\"log\"").await? == 0.0);
-    let (_, metrics) = get(&address, "/metrics").await?;
-    ensure!(
-        metric(&metrics, "stitch_sessions_total") == Some(1.0),
-        "{metrics}"
-    );
-
-    allow(&brokers, USER, &[(rejected, Operation::Write)]).await?;
-    until_suspended(0.0).await?;
-    feed.send(some_events(12, 300)?).await?;
-    namespace.lag()?.until_none(BOUND).await?;
-    namespace.stop([counting]).await?;
-    all_right(&namespace).await?;
-    Ok(())
 }

@@ -18,6 +18,8 @@ mod context;
 mod denial;
 mod error;
 mod patience;
+#[cfg(test)]
+mod refusal_tests;
 mod repeats;
 mod metadata_client;
 mod fingerprint;

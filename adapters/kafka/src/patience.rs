@@ -10,8 +10,8 @@ use stitch_common::clock::Moment;
 use stitch_common::ports::LogError;
 use stitch_common::user_error::UserError;
 
-/// How long a refusal has to last, in one that was answered before, until it is final.
-pub(super) const LASTING: Duration = Duration::from_secs(60);
+/// How long a refusal has to last, in one that was answered before, until it is final. Tests of clients wait for it.
+pub(super) const LASTING: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 60 });
 
 /// What was answered to each question of one client.
 #[derive(Debug, Default)]
@@ -113,15 +113,20 @@ mod tests {
         let start = SystemClock.now();
         let patience = Patience::default();
         assert_eq!(patience.judge("one", Ok(()), start), Ok(()));
-        let later = |seconds| start.plus(Duration::from_secs(seconds));
-        for seconds in [5, 64] {
-            let passing = patience.judge("one", refused(), later(seconds));
+        let first = start.plus(Duration::from_secs(5));
+        let almost = first.plus(LASTING - Duration::from_millis(1));
+        for now in [first, almost] {
+            let passing = patience.judge("one", refused(), now);
             assert!(
                 matches!(passing, Err(LogError::Unavailable(_))),
                 "{passing:?}"
             );
         }
-        assert!(is_final(&patience.judge("one", refused(), later(65))));
+        assert!(is_final(&patience.judge(
+            "one",
+            refused(),
+            first.plus(LASTING)
+        )));
     }
 
     #[test]
@@ -140,9 +145,9 @@ mod tests {
     fn an_answer_ends_what_was_refused_before() {
         let start = SystemClock.now();
         let patience = Patience::default().answered("one");
-        let later = |seconds| start.plus(Duration::from_secs(seconds));
+        let later = |parts| start.plus(LASTING / 2 * parts);
         assert!(!is_final(&patience.judge("one", refused(), start)));
-        assert_eq!(patience.judge("one", Ok(()), later(30)), Ok(()));
-        assert!(!is_final(&patience.judge("one", refused(), later(70))));
+        assert_eq!(patience.judge("one", Ok(()), later(1)), Ok(()));
+        assert!(!is_final(&patience.judge("one", refused(), later(3))));
     }
 }

@@ -15,7 +15,7 @@ use super::feed_queue::{Command, FeedQueue, Work};
 use super::partition_queues::PartitionQueues;
 use crate::client_config::Role;
 use crate::error::{ErrorScope, error_scope, log_error};
-use crate::metadata_client::{ANSWER_TIMEOUT, MetadataClient};
+use crate::metadata_client::MetadataClient;
 use crate::patience::LASTING;
 use crate::repeats::Repeats;
 use stitch_common::clock::{Clock, Moment, SystemClock};
@@ -62,9 +62,6 @@ struct Refusal {
     since: Moment,
     reason: UnreadableReason,
     cause: String,
-    /// When it had lasted, and the partition was read from its next offset again: at the log's end the client says nothing
-    /// when it is let in again.
-    tried_again: Option<Moment>,
 }
 
 /// The records of the next delivery.
@@ -252,21 +249,19 @@ impl Fetcher {
             }
             ErrorScope::Records(reason) => self.report_unreadable(partition, reason, cause),
             ErrorScope::MayPass(reason) => {
-                let Some(assignment) = self.assignments.get_mut(&partition) else {
-                    return;
-                };
-                let before = assignment.refused.as_ref();
-                if before.is_some_and(|refusal| refusal.tried_again.is_some()) {
-                    self.report_unreadable(partition, reason, cause);
-                    return;
-                }
                 let now = SystemClock.now();
-                assignment.refused = Some(Refusal {
-                    since: before.map_or(now, |refusal| refusal.since),
-                    reason,
-                    cause,
-                    tried_again: None,
-                });
+                if let Some(assignment) = self.assignments.get_mut(&partition) {
+                    let since = assignment
+                        .refused
+                        .as_ref()
+                        .map_or(now, |refused| refused.since);
+                    let refusal = Refusal {
+                        since,
+                        reason,
+                        cause,
+                    };
+                    assignment.refused = Some(refusal);
+                }
                 let doing = format!("reading partition {partition}");
                 self.trouble(LogError::Unavailable(format!("{doing}: {error}")));
             }
@@ -316,34 +311,17 @@ impl Fetcher {
             .deliver(0, FeedEvent::Unreadable { epoch, error });
     }
 
-    /// Tries the partitions again whose refusal has lasted, and reports those of which nothing came then.
+    /// Reports the refusals that have lasted.
     fn end_patience(&mut self) {
         let now = SystemClock.now();
-        let (mut lasting, mut final_ones) = (Vec::new(), Vec::new());
-        for (partition, assignment) in &mut self.assignments {
-            let Some(refusal) = &mut assignment.refused else {
-                continue;
-            };
-            match refusal.tried_again {
-                None if now.since(refusal.since) >= LASTING => {
-                    refusal.tried_again = Some(now);
-                    lasting.push((*partition, assignment.next));
-                }
-                Some(tried) if now.since(tried) >= ANSWER_TIMEOUT => {
-                    final_ones.push((*partition, refusal.clone()));
-                }
-                None | Some(_) => {}
-            }
-        }
-        for (partition, next) in lasting {
-            let again = self.client.unassign(partition);
-            let again = again.and_then(|()| self.client.assign(partition, next));
-            if let Err(error) = again {
-                let doing = format!("starting partition {partition} again");
-                self.trouble(log_error(&doing, &error));
-            }
-        }
-        for (partition, Refusal { reason, cause, .. }) in final_ones {
+        let lasting = self
+            .assignments
+            .iter()
+            .filter_map(|(partition, assignment)| {
+                let refused = assignment.refused.as_ref()?;
+                (now.since(refused.since) >= LASTING).then(|| (*partition, refused.clone()))
+            });
+        for (partition, Refusal { reason, cause, .. }) in lasting.collect::<Vec<_>>() {
             self.report_unreadable(partition, reason, cause);
         }
     }

@@ -29,7 +29,7 @@ use stitch_config::Kafka;
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long the coordinator may take to say whether it still refuses this member. Nothing is polled meanwhile.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often the thread checks whether partitions that it holds have been lost meanwhile.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -122,10 +122,8 @@ fn end_patience(consumer: &BaseConsumer<Member>) {
     asked.add_partition(&member.topic, 0);
     match consumer.committed_offsets(asked, QUESTION_TIMEOUT) {
         Ok(_) => member.standing().refused = None,
-        Err(refused) if may_end_membership(&refused) => member.end(error),
-        Err(unanswered) => {
-            debug!(%unanswered, "whether the group still refuses this member is not known")
-        }
+        // Without an answer, too: a coordinator that the group's refusal hides is not found.
+        Err(_) => member.end(error),
     }
 }
 

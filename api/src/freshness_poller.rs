@@ -82,6 +82,12 @@ impl PollError {
     }
 }
 
+/// Shows as metrics what answers say now.
+fn show(snapshot: &FreshnessSnapshot, now: Moment) {
+    let (whole, states) = snapshot.summary(now);
+    metrics::freshness(&whole, &states, &snapshot.causes(now));
+}
+
 /// ZooKeeper was not read.
 fn unavailable(error: impl Into<UserError>) -> PollError {
     PollError::Unavailable(Server::ZooKeeper, error.into())
@@ -90,6 +96,7 @@ fn unavailable(error: impl Into<UserError>) -> PollError {
 impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
     pub(crate) fn new(config: &'a Config, zookeeper: K, log: L, clock: C) -> Self {
         let snapshot = FreshnessSnapshot::empty(config.definitions.range_bits);
+        show(&snapshot, clock.now());
         Self {
             config,
             session: ReconnectingSession::new(
@@ -123,9 +130,7 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
         let result = self.read().await;
         match &result {
             Ok(snapshot) => {
-                let now = self.clock.now();
-                let (whole, states) = snapshot.summary(now);
-                metrics::freshness(&whole, &states, &snapshot.causes(now));
+                show(snapshot, self.clock.now());
                 self.log_batch(snapshot.batch());
                 self.snapshots.send_replace(Arc::new(snapshot.clone()));
             }
@@ -134,6 +139,7 @@ impl<'a, K: ZooKeeper, L: EventLog, C: Clock> FreshnessPoller<'a, K, L, C> {
                 self.session.discard();
                 let last = FreshnessSnapshot::clone(&self.snapshots.borrow());
                 let last = last.with_failure(error.reason());
+                show(&last, self.clock.now());
                 self.snapshots.send_replace(Arc::new(last));
             }
         }

@@ -81,12 +81,19 @@ impl LayerView {
         self.combined(used, realtime)
     }
 
-    /// Until when an answer of these layers may be of all events: `now`, or the as-of of the batch that it has counts of, which
-    /// may be long before. A period that ended later grows with the next batch.
+    /// Until when an answer of these layers may be of all events: a moment ago in real time, since events of the last seconds
+    /// are still being counted, and the as-of of the batch that it has counts of, which may be long before. A period that ended
+    /// later grows soon, or with the next batch.
     pub(crate) fn counted_until(&self, used: LayersUsed, now: Time) -> Time {
         let generation = self.generation().filter(|_| used.batch);
         let as_of = generation.map(|generation| Time(generation.as_of.timestamp_millis()));
-        as_of.map_or(now, |as_of| as_of.min(now))
+        let settling = if used.realtime {
+            i64::try_from(self.snapshot.settling().as_millis()).unwrap_or(i64::MAX)
+        } else {
+            0
+        };
+        let settled = Time(now.0.saturating_sub(settling));
+        as_of.map_or(settled, |as_of| as_of.min(settled))
     }
 
     /// How fresh all counts are.

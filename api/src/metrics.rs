@@ -166,9 +166,8 @@ pub(crate) fn freshness(
     states: &BTreeMap<State, usize>,
     causes: &BTreeMap<UncertaintyCause, usize>,
 ) {
-    if let Some(behind) = whole.behind_events {
-        gauge!(BEHIND).set(behind as f64);
-    }
+    // What is not known is no number.
+    gauge!(BEHIND).set(whole.behind_events.map_or(f64::NAN, |behind| behind as f64));
     for state in STATES {
         let ranges = states.get(&state).copied().unwrap_or_default();
         gauge!(RANGES, "state" => state.name()).set(ranges as f64);

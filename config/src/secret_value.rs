@@ -120,11 +120,11 @@ impl Section<'_> {
             };
         };
         if scheme != "digest" {
-            let what = format!(" = \"{scheme}\" is no way to authenticate that Stitch has");
+            // It is not shown: some write the user and the password there, as ZooKeeper's own client takes them.
             return Err(self.wrong(
                 auth,
                 source,
-                &what,
+                " is no way to authenticate that Stitch has",
                 "use auth = \"digest\", or leave it out",
             ));
         }

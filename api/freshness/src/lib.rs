@@ -128,6 +128,8 @@ pub struct FreshnessSnapshot {
     table: Option<TableIdentity>,
     /// Why the last poll has found nothing, if it has not.
     failure: Option<&'static str>,
+    /// How long an event may be in the log until counts that are called live have it.
+    settling: Duration,
 }
 
 impl FreshnessSnapshot {
@@ -140,6 +142,7 @@ impl FreshnessSnapshot {
             batch: BatchKnowledge::Nothing,
             table: None,
             failure: None,
+            settling: STALE_AFTER,
         }
     }
 
@@ -179,7 +182,14 @@ impl FreshnessSnapshot {
             batch: BatchKnowledge::Nothing,
             table: None,
             failure: None,
+            settling: history.lagging_after + STALE_AFTER,
         }
+    }
+
+    /// How long an event may be in the log until counts that are called live have it: the snapshot that says so may be as old as
+    /// one is shown, and takes no notice of what was in the log for less than `lagging_after`.
+    pub const fn settling(&self) -> Duration {
+        self.settling
     }
 
     /// Adds what is known of the batch counts.
@@ -263,9 +273,12 @@ impl FreshnessSnapshot {
             .collect()
     }
 
-    /// The worst freshness of all ranges, and the number of ranges in each state.
+    /// The worst freshness of all ranges, and the number of ranges in each state: none of what is purely in batch.
     pub fn summary(&self, now: Moment) -> (Freshness, BTreeMap<State, usize>) {
         let mut states = BTreeMap::new();
+        if self.is_known(now) && self.ranges.is_empty() {
+            return (Freshness::unknown(), states);
+        }
         let whole = self
             .bits
             .ranges()
@@ -292,6 +305,11 @@ impl History {
     }
 
     pub fn record(&mut self, now: Moment, bounds: BTreeMap<Partition, Bounds>) {
+        // After a gap the sample before it says nothing of what has been waiting since.
+        let longest = self.lagging_after.max(STALE_AFTER);
+        if now.since(self.latest()) > longest {
+            self.samples.clear();
+        }
         self.samples.push_back((now, bounds));
         // One sample that is old enough is kept: everything in the log by then should be counted by now.
         let is_old = |sample: Option<&(Moment, _)>| {

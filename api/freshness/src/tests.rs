@@ -110,6 +110,15 @@ fn locks_markers_and_dead_members_decide_the_state_of_each_range() {
     );
 }
 
+/// The server could not reach Kafka, or was suspended.
+#[test]
+fn a_backlog_behind_a_gap_is_a_lag() {
+    for (gap, state) in [(4, State::Live), (9, State::Live), (600, State::Lagging)] {
+        let history = history(&[(0, 100), (gap, 10_000)]);
+        assert_eq!(of(&counted(5_000), &history, 0).0, state, "{gap}");
+    }
+}
+
 #[test]
 fn a_stale_snapshot_is_unknown() {
     let history = history(&[(0, 100)]);

@@ -132,6 +132,47 @@ fn a_record_of_batch_that_cannot_be_used_is_a_failure_of_batch_alone() {
     assert_eq!(errors, 2, "once for each reason");
 }
 
+/// The alert that freshness is unknown goes by them.
+#[test]
+fn gauges_say_what_answers_say() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let rendered = recorder.handle();
+    let ranges = |state: &str| {
+        let line = format!("stitch_api_ranges{{state=\"{state}\"}} ");
+        let text = rendered.render();
+        let value = text.lines().find_map(|shown| shown.strip_prefix(&line));
+        value.map(str::to_owned)
+    };
+    let ranges = |states: [&str; 2]| states.map(|state| ranges(state).unwrap_or_default());
+    let known = ["live", "unknown"];
+    let config_of_both = config(BOTH);
+    let world = World::new(&config_of_both);
+    let test = async {
+        let clock = TokioClock::start();
+        let mut poller = FreshnessPoller::new(&config_of_both, &world, &world, clock);
+        assert_eq!(ranges(known), ["0", "64"], "before the first poll");
+        polled(&mut poller).await;
+        assert_eq!(ranges(known), ["64", "0"]);
+        world.silence();
+        polled(&mut poller).await;
+        tokio::time::advance(Duration::from_secs(11)).await;
+        polled(&mut poller).await;
+        assert_eq!(ranges(known), ["0", "64"], "while ZooKeeper is away");
+        assert!(rendered.render().contains("stitch_api_behind_events NaN"));
+    };
+    ::metrics::with_local_recorder(&recorder, || errors_of(test));
+    // Nothing is counted in real time, and nothing of that is unknown.
+    let config = config(PURE);
+    let world = World::new(&config);
+    let test = async {
+        let clock = TokioClock::start();
+        let mut poller = FreshnessPoller::new(&config, &world, &world, clock);
+        polled(&mut poller).await;
+        assert_eq!(ranges(known), ["0", "0"], "purely in batch");
+    };
+    ::metrics::with_local_recorder(&recorder, || errors_of(test));
+}
+
 #[test]
 fn purely_in_batch_a_record_that_cannot_be_used_is_known_to_be_unusable() {
     let config = config(PURE);

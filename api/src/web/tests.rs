@@ -267,7 +267,7 @@ impl TestServer {
         let mut snapshot = snapshot.clone();
         let checkpoint = Checkpoint::everywhere(Offset(1_000_000));
         snapshot.partitions.insert(Partition(0), Some(checkpoint));
-        let mut history = History::new(Duration::from_secs(5));
+        let mut history = History::new(config.api.lagging_after);
         for (second, end) in [(990, 0), (1000, 1_000_000 + behind)] {
             let bounds = Bounds {
                 begin: Offset(0),

@@ -8,10 +8,11 @@ const SECRET: &str = "hunter2-CANARY-0123456789";
 const PARTS: [&str; 3] = ["hunter2", "CANARY", "0123456789"];
 
 /// Section and key of each secret.
-const KEYS: [(&str, &str); 9] = [
+const KEYS: [(&str, &str); 10] = [
     ("cassandra", "password"),
     ("zookeeper", "password"),
     ("api", "tokens"),
+    ("zookeeper", "auth"),
     ("kafka.client", "\"sasl.password\""),
     ("kafka.client", "\"ssl.key.password\""),
     ("kafka.client", "\"ssl.keystore.password\""),

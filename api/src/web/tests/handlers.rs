@@ -312,6 +312,25 @@ async fn counts_of_closed_periods_may_be_cached_for_long_only_while_they_are_liv
     assert_eq!(cached(&day("2026-05-02")).await, "public, max-age=1");
 }
 
+/// Its last events may be in the log, and not in the count that is called live.
+#[tokio::test]
+async fn counts_of_a_period_that_has_just_ended_are_cached_as_those_of_an_open_one() {
+    // It is a quarter past ten.
+    let addresses = [
+        "/v1/counters/plays/keys/a?granularity=hour&at=2026-05-03T09:00:00Z",
+        "/v1/counters/plays/keys/a/series?granularity=hour&from=2026-05-03T08:00:00Z&to=2026-05-03T10:00:00Z",
+        "/v1/counters/plays/counts?granularity=hour&at=2026-05-03T09:00:00Z&key=a",
+    ];
+    for (lagging_after_ms, age) in [(5_000, "max-age=3600"), (930_000, "max-age=1,")] {
+        let server = TestServer::new(&format!("STITCH_API__LAGGING_AFTER_MS={lagging_after_ms}"));
+        for address in addresses {
+            let reply = server.get(address).await;
+            let cached = reply.header("cache-control");
+            assert!(cached.contains(age), "{address}: {cached}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_client_with_the_current_version_gets_304() {
     let server = TestServer::new("");
@@ -341,6 +360,12 @@ async fn a_client_with_the_current_version_gets_304() {
     server.set_freshness(&snapshot, 5);
     let doubtful = server.get_with(address, &[("if-none-match", &tag)]).await;
     assert_eq!(doubtful.status, 200, "another state is another version");
+    let tag = doubtful.header("etag").to_owned();
+    snapshot.uncertainty.has_dead_members = false;
+    snapshot.uncertainty.marked.insert(range_of(&server, "a"));
+    server.set_freshness(&snapshot, 5);
+    let doubtful = server.get_with(address, &[("if-none-match", &tag)]).await;
+    assert_eq!(doubtful.status, 200, "another cause is another version");
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ use self::effects::{Completion, Effect};
 use self::settle::{Patience, Settled};
 use crate::chain::{INDEX_SEGMENTS, Segment};
 use crate::error::ArchiveError;
-use crate::identity::Compared;
+use crate::identity::LogComparison;
 use crate::metrics;
 use crate::reader::Archive;
 
@@ -121,7 +121,7 @@ struct Task {
     /// Whether the end of the chain is looked up, to go on from there.
     is_following: bool,
     /// How the log was compared with the archive, the last time.
-    compared: Option<Compared>,
+    compared: Option<LogComparison>,
     /// When something of it was delivered last, or nothing had to be.
     heard: Moment,
 }

@@ -5,17 +5,15 @@
 //! records, too. The archive has the records themselves: the first record that the log still has must be the one that is
 //! archived under its offset, and the last one that is archived must be the one that the log has there.
 
-use std::collections::BTreeMap;
-
-use stitch_common::offset::{Offset, Offsets, Partition};
-use stitch_common::ports::{EventLog, Fingerprint, LogError, ObjectStore, Record};
+use stitch_common::log_history::replaced;
+use stitch_common::offset::{Offset, Partition};
+use stitch_common::ports::{EventLog, Fingerprint, ObjectStore};
 use stitch_common::server_failure::ServerFailure;
 use stitch_common::user_error::UserError;
 
-use crate::chain::{Chain, Segment};
+use crate::chain::Chain;
 use crate::error::ArchiveError;
 use crate::reader::Archive;
-use crate::segment::row_group::Columns;
 
 const OTHER_LOG: &str =
     "see docs/operations/archive.md, \"The log is not the one that was archived\"";
@@ -24,14 +22,14 @@ const OTHER_LOG: &str =
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LogVerdict {
     /// Nothing shows that it is another one. These records were compared, if it has any.
-    Same(Option<Compared>),
+    Same(Option<LogComparison>),
     /// It is another one.
     Other(UserError),
 }
 
 /// The records of a partition by which its log was compared with an archive that ends at `complete_to`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Compared {
+pub(crate) struct LogComparison {
     complete_to: Offset,
     /// The first one of the log.
     first: Fingerprint,
@@ -61,48 +59,9 @@ pub async fn check<L: EventLog, S: ObjectStore>(
     let whole = chains.iter().map(|chain| (chain, Offset(i64::MAX)));
     let last_records = archive.last_records_below(whole).await?;
     match replaced(log, &last_records).await? {
-        Some((partition, offset)) => Err(replaced_record(archive, partition, offset).into()),
+        Some(at) => Err(replaced_record(archive, at).into()),
         None => Ok(()),
     }
-}
-
-/// The first of these partitions of which the log has another record at this offset, or none, though it reaches back further.
-/// A record that Kafka has deleted with the beginning of the log is not missed. Nothing follows from a log that ends below
-/// the offset: a broker that was deposed as leader, and does not know it yet, answers with an old end.
-///
-/// # Errors
-/// Kafka.
-pub async fn replaced<L: EventLog>(
-    log: &L,
-    known: &BTreeMap<Partition, Fingerprint>,
-) -> Result<Option<(Partition, Offset)>, LogError> {
-    if known.is_empty() {
-        return Ok(None);
-    }
-    let offsets = known
-        .iter()
-        .map(|(partition, known)| (*partition, known.offset));
-    let offsets = Offsets(offsets.collect());
-    let found = log.records_from(&offsets).await?;
-    let mut behind = Vec::new();
-    for (partition, known) in known {
-        match found.get(partition) {
-            Some(found) if found.offset > known.offset => behind.push(*partition),
-            Some(found) if found != known => return Ok(Some((*partition, known.offset))),
-            Some(_) | None => {}
-        }
-    }
-    if behind.is_empty() {
-        return Ok(None);
-    }
-    // Asked last: the log's beginning only moves on.
-    let bounds = log.bounds(&behind).await?;
-    let is_missing = |partition: &Partition| {
-        let begin = bounds.get(partition).map(|bounds| bounds.begin);
-        begin.is_some_and(|begin| begin <= offsets.of(*partition))
-    };
-    let missing = behind.into_iter().find(is_missing);
-    Ok(missing.map(|partition| (partition, offsets.of(partition))))
 }
 
 /// Compares the log of one partition, whose archive ends at `complete_to`. The archive is read only if it has grown since it
@@ -114,7 +73,7 @@ pub(crate) async fn compare<L: EventLog, S: ObjectStore>(
     archive: &Archive<S>,
     log: &L,
     (partition, complete_to): (Partition, Offset),
-    known: Option<Compared>,
+    known: Option<LogComparison>,
 ) -> Result<LogVerdict, ServerFailure> {
     let first = log.first_records(&[partition]).await?.remove(&partition);
     let Some(first) = first else {
@@ -125,7 +84,7 @@ pub(crate) async fn compare<L: EventLog, S: ObjectStore>(
             None => LogVerdict::Same(None),
         });
     };
-    let is_known = |known: &Compared| known.complete_to == complete_to && known.first == first;
+    let is_known = |known: &LogComparison| known.complete_to == complete_to && known.first == first;
     let compared = match known.filter(is_known) {
         Some(known) => known,
         None => {
@@ -134,7 +93,7 @@ pub(crate) async fn compare<L: EventLog, S: ObjectStore>(
                 return Ok(LogVerdict::Other(other_record(archive, partition, &first)));
             }
             let last = archive.last_records_below([(&chain, Offset(i64::MAX))]);
-            Compared {
+            LogComparison {
                 complete_to,
                 first,
                 last: last.await?.remove(&partition),
@@ -143,7 +102,7 @@ pub(crate) async fn compare<L: EventLog, S: ObjectStore>(
     };
     let last = compared.last.iter().map(|last| (partition, last.clone()));
     Ok(match replaced(log, &last.collect()).await? {
-        Some((_, offset)) => LogVerdict::Other(replaced_record(archive, partition, offset)),
+        Some(at) => LogVerdict::Other(replaced_record(archive, at)),
         None => LogVerdict::Same(Some(compared)),
     })
 }
@@ -154,11 +113,11 @@ async fn is_archived<S: ObjectStore>(
     chain: &Chain,
     first: &Fingerprint,
 ) -> Result<bool, ArchiveError> {
-    let Some(segment) = chain.segment_of(first.offset) else {
+    if chain.segment_of(first.offset).is_none() {
         return Ok(true);
-    };
-    let archived = record(archive, chain, segment, first.offset).await?;
-    Ok(archived.as_ref().map(Fingerprint::of).as_ref() == Some(first))
+    }
+    let below = archive.last_records_below([(chain, first.offset.next())]);
+    Ok(below.await?.get(&chain.partition) == Some(first))
 }
 
 fn other_record<S: ObjectStore>(
@@ -173,11 +132,8 @@ fn other_record<S: ObjectStore>(
     other_log(archive, &why)
 }
 
-fn replaced_record<S: ObjectStore>(
-    archive: &Archive<S>,
-    partition: Partition,
-    offset: Offset,
-) -> UserError {
+fn replaced_record<S: ObjectStore>(archive: &Archive<S>, at: (Partition, Offset)) -> UserError {
+    let (partition, offset) = at;
     let why = format!(
         "in partition {partition} it has not the record at offset {offset} that was archived last"
     );
@@ -200,21 +156,4 @@ fn other_log<S: ObjectStore>(archive: &Archive<S>, why: &str) -> UserError {
     let topic = archive.folder().topic();
     let message = format!("the topic {topic} is not the one that was archived: {why}");
     UserError::new(message, OTHER_LOG)
-}
-
-/// The archived record at `offset`, which lies in `segment`; `None` if there is no record there.
-async fn record<S: ObjectStore>(
-    archive: &Archive<S>,
-    chain: &Chain,
-    segment: &Segment,
-    offset: Offset,
-) -> Result<Option<Record>, ArchiveError> {
-    let mut reader = archive.open(chain.partition, segment, Columns::All).await?;
-    while let Some(rows) = reader.next().await? {
-        if rows.last().is_some_and(|last| last.offset < offset) {
-            continue;
-        }
-        return Ok(rows.records().find(|record| record.offset == offset));
-    }
-    Ok(None)
 }

@@ -35,4 +35,5 @@ pub mod liveness;
 pub mod wait;
 pub mod lease;
 pub mod ports;
+pub mod log_history;
 pub mod server_failure;

@@ -1,7 +1,7 @@
 //! Which totals a build, or a restoration, begins with.
 
-use stitch_archive::identity;
 use stitch_common::cell::CounterName;
+use stitch_common::log_history;
 use stitch_common::ports::{EventLog, ObjectStore};
 
 use super::BuildError;
@@ -154,7 +154,7 @@ pub(super) async fn replaced<L: EventLog>(
     log: &L,
     totals: &Manifest,
 ) -> Result<Option<String>, RecordsError> {
-    let replaced = identity::replaced(log, &totals.last_records).await?;
+    let replaced = log_history::replaced(log, &totals.last_records).await?;
     Ok(replaced.map(|(partition, offset)| {
         format!("the log has lost the record at offset {offset} of partition {partition}, which they count")
     }))

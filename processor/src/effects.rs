@@ -11,12 +11,10 @@ use stitch_common::clock::{Clock, Moment};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::outcome::Outcome;
 use stitch_common::ports::{
-    AssignmentEpoch, Bounds, DeadLetters, EventLog, Fingerprint, LogError, Record, Session, Store,
-    TableIdentity,
+    AssignmentEpoch, Bounds, EventLog, Fingerprint, LogError, Session, Store, TableIdentity,
 };
 use stitch_common::range::{RangeBits, RangeId};
 use stitch_common::rate_limit::RateLimit;
-use stitch_common::user_error::UserError;
 use stitch_protocol::checkpoint_node::{self, OwnedCheckpoint, WriteOutcome};
 use stitch_protocol::contender::Kind;
 use stitch_protocol::doubt::{self, DoubtCause};
@@ -35,9 +33,7 @@ use crate::error::Error;
 use crate::request::Request;
 
 /// How long an effect pauses before it retries.
-const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// How long a copy of a rejected record is tried before its partition is suspended.
-const COPY_PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// How long a commit to the group pauses after it failed.
 const COMMIT_PAUSE: Duration = Duration::from_millis(300);
 
@@ -339,50 +335,6 @@ impl<S: Session, C: Clock, Q: Store, L: EventLog> Connections<'_, S, C, Q, L> {
             }
         };
         Completion::PartitionLost(lock, known, error)
-    }
-
-    /// Copies a rejected record to the dead-letter topic: no event above it is begun before. It is tried for a while; then the
-    /// partition is suspended, because what waits behind the record would take the room of all others. Cancelled, the record may
-    /// be copied or not.
-    pub(crate) async fn copy_rejected(
-        &self,
-        partition: Partition,
-        epoch: AssignmentEpoch,
-        (record, reason): (Record, String),
-        cancel: CancellationToken,
-    ) -> Completion<S::Watch> {
-        let copied = async {
-            let offset = record.offset;
-            let until = self.clock.now().plus(COPY_PATIENCE);
-            loop {
-                let cause = match self.dead_letters.put(partition, &record, &reason).await {
-                    Ok(()) => return Completion::RejectedCopied(partition, epoch, offset),
-                    Err(LogError::Unavailable(cause)) if self.clock.now() < until => {
-                        if self.uncopied_said.is_due(self.clock.now()) {
-                            tracing::warn!(%partition, %offset, %cause, "rejected records not copied yet, retrying");
-                        }
-                        self.clock.sleep(RETRY_PAUSE).await;
-                        continue;
-                    }
-                    Err(
-                        LogError::Unavailable(cause)
-                        | LogError::Refused(cause)
-                        | LogError::Denied(UserError { message: cause, .. }),
-                    ) => cause,
-                };
-                let error = Error::DeadLetter {
-                    partition,
-                    offset,
-                    cause,
-                };
-                return Completion::RejectedNotCopied(partition, epoch, error);
-            }
-        };
-        tokio::select! {
-            biased;
-            completion = copied => completion,
-            () = cancel.cancelled() => Completion::Nothing,
-        }
     }
 
     /// Records that a partition is suspended, for operators.

@@ -20,6 +20,7 @@ pub mod engine;
 mod locks;
 mod request;
 mod effects;
+mod rejected_records;
 mod cleanup;
 mod topic_fingerprint;
 mod error;

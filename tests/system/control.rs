@@ -59,12 +59,14 @@ async fn a_restoration_that_runs_is_paused_throttled_resumed_and_aborted() -> Re
     expect_refusal(code, &answer, &["2999", "the disks are busy"])?;
     give(&namespace, "resume", &[]).await?;
 
-    let run = slow_run(&namespace)?;
+    let mut run = slow_run(&namespace)?;
     let begun = until_status(&namespace, |status| {
         !status["control"]["restoration"].is_null()
     })
     .await?;
     give(&namespace, "pause", &reason).await?;
+    // One that is over before the run has looked is none.
+    run.until_says("pause by", BOUND).await?;
     let paused = until_status(&namespace, |status| !status["control"]["pause"].is_null()).await?;
     let control = &paused["control"];
     ensure!(

@@ -4,8 +4,8 @@ pub(crate) mod world;
 
 use chrono::{DateTime, Utc};
 use stitch_app::status::{
-    ControlLine, DoubtLine, LockKind, LockLine, LockState, MarkerLine, MemberLine, PartitionLine,
-    RestorationLine, RestorationOutcome, Status, TakeoverLine,
+    BackfillLine, ControlLine, DoubtLine, LockKind, LockLine, LockState, MarkerLine, MemberLine,
+    PartitionLine, RestorationLine, RestorationOutcome, Status, TakeoverLine,
 };
 use stitch_common::member::{MemberId, Role};
 use stitch_common::offset::{Offset, Partition};
@@ -68,6 +68,14 @@ pub(crate) fn takeover(ranges: &[u16]) -> TakeoverLine {
     }
 }
 
+pub(crate) fn backfill(ranges: &[u16]) -> BackfillLine {
+    BackfillLine {
+        counter: "likes".to_owned(),
+        since: time("2026-05-03T10:15:00Z"),
+        ranges: ranges.iter().copied().map(RangeId).collect(),
+    }
+}
+
 /// The member of this session as the one that restores.
 pub(crate) fn restorer(session: i64) -> LockHolder {
     LockHolder {
@@ -113,6 +121,7 @@ pub(crate) fn healthy() -> Status {
             suspended: None,
         }],
         takeovers_pending: Vec::new(),
+        backfills_pending: Vec::new(),
         locks: (0..64)
             .map(|range| lock(range, 1, LockKind::Shared, LockState::Held))
             .collect(),

@@ -3,6 +3,7 @@
 //!
 //! The structs here are the JSON of that command: their fields change only on purpose, whatever the protocol's do.
 
+mod backfill;
 mod control;
 mod reasons;
 mod takeover;
@@ -53,6 +54,8 @@ pub struct Status {
     pub partitions: Vec<PartitionLine>,
     /// Events that a member which ended early may have applied, until a successor counts on.
     pub takeovers_pending: Vec<TakeoverLine>,
+    /// Counters that were added, until a restoration has counted their past.
+    pub backfills_pending: Vec<BackfillLine>,
     /// The lock queues of the ranges.
     pub locks: Vec<LockLine>,
     pub in_doubt_markers: Vec<MarkerLine>,
@@ -64,7 +67,7 @@ pub struct Status {
     pub control: ControlLine,
     /// Why counts may be wrong, until a restoration verifies them.
     pub doubts: Vec<DoubtLine>,
-    /// The ranges whose counts are uncertain: by a dead member, an in-doubt marker or a doubt.
+    /// The ranges whose counts are uncertain: by a dead member, an in-doubt marker, a doubt, or what is pending.
     pub uncertain: Vec<RangeId>,
     /// Restorations, running or ended, latest first.
     pub restorations: Vec<RestorationLine>,
@@ -223,6 +226,7 @@ impl fmt::Display for RestorationOutcome {
     }
 }
 
+pub use backfill::BackfillLine;
 pub use control::ControlLine;
 pub use takeover::TakeoverLine;
 
@@ -317,6 +321,7 @@ impl Status {
                 .iter()
                 .filter_map(|state| TakeoverLine::of(state, bits))
                 .collect(),
+            backfills_pending: overview.backfills.iter().map(BackfillLine::of).collect(),
             locks: overview.locks.iter().flat_map(LockLine::of_queue).collect(),
             in_doubt_markers: overview
                 .markers

@@ -15,6 +15,7 @@ use stitch_common::ports::Fingerprint;
 use stitch_control::audit_record::AuditRecord;
 use stitch_control::control_record::ControlRecord;
 use stitch_control::restoration_record::RestorationRecord;
+use stitch_protocol::backfill::BackfillRecord;
 use stitch_protocol::doubt::DoubtRecord;
 use stitch_protocol::known_nodes::KnownNodeRecord;
 use stitch_protocol::membership::MemberRecord;
@@ -60,6 +61,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("origin", nodes::payload::<Origin>),
     ("restoration-lock", nodes::payload::<LockHolder>),
     ("doubt", nodes::payload::<DoubtRecord>),
+    ("backfill", nodes::payload::<BackfillRecord>),
     ("known-node", nodes::payload::<KnownNodeRecord>),
     ("suspension", nodes::payload::<SuspensionRecord>),
     ("restoration", nodes::payload::<RestorationRecord>),

@@ -8,6 +8,7 @@ use stitch_common::definition::Definitions;
 use stitch_common::ports::{CreateMode, LogIdentity, Operation, Session, TableIdentity, ZkError};
 use stitch_config::WriteConsistency;
 
+use crate::backfill;
 use crate::envelope::{self, Payload};
 use crate::error::Error;
 use crate::namespace_session::{NamespaceSession, not_initialised};
@@ -110,11 +111,12 @@ pub enum UpdateOutcome {
 
 const LOCK: usize = 0;
 
-/// Writes `record` in place of `stored`: only with the restoration lock. Members go on by the version that they have
+/// Writes `record` in place of `stored`, and that the past of the counters which it adds is not counted yet
+/// ([`backfill`]): only with the restoration lock. Members go on by the version that they have
 /// joined with; no process can join with that any more. Cancelled, it may have been written.
 ///
 /// # Errors
-/// [`Error::Lost`] if the lock is not held.
+/// [`Error::Lost`] if the lock is not held; [`Error::NotInitialised`] if the namespace's directories are missing.
 pub async fn update<S: Session, C: Clock>(
     session: &NamespaceSession<S, C>,
     lock: &RestorationLock,
@@ -123,7 +125,11 @@ pub async fn update<S: Session, C: Clock>(
 ) -> Result<UpdateOutcome, Error> {
     let path = session.paths().definition();
     let data = envelope::seal(record);
-    let operations = [
+    let definitions = &record.definitions;
+    let added = definitions.only_adds_to(&stored.record.definitions);
+    let added = backfill::additions(session, &added.unwrap_or_default(), definitions.range_bits);
+    // The definition comes before the backfills: after a lost answer its version tells that all of it is written.
+    let mut operations = vec![
         lock.fence()?,
         Operation::Set {
             path: path.clone(),
@@ -131,6 +137,7 @@ pub async fn update<S: Session, C: Clock>(
             version: Some(stored.version),
         },
     ];
+    operations.extend(added);
     let mut retries = session.retry_budget(&path);
     match retries.transact(&operations).await? {
         Ok(()) => Ok(UpdateOutcome::Written),
@@ -145,6 +152,7 @@ pub async fn update<S: Session, C: Clock>(
             Ok(UpdateOutcome::Written)
         }
         Err((Some(_), ZkError::BadVersion)) => Ok(UpdateOutcome::DefinitionChanged),
+        Err((Some(_), ZkError::NoNode)) => Err(not_initialised(&session.paths().backfills())),
         Err((_, refusal)) => Err(Error::unexpected(&path, refusal)),
     }
 }

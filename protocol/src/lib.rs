@@ -10,7 +10,7 @@
 //! - **Locks.** [`contender`] and [`queue`] decide who holds a lock, [`lock`] waits for it; [`range_lock`] and
 //!   [`partition_lock`] are those of ranges and partitions, and [`revocation`] asks holders to yield.
 //! - **Members.** [`membership`]: join, heartbeat, leave, list.
-//! - **Records.** [`doubt`]s, [`in_doubt`] markers; why a partition is not counted ([`suspension`]); the
+//! - **Records.** [`doubt`]s, [`in_doubt`] markers; the past of added counters ([`backfill`]); why a partition is not counted ([`suspension`]); the
 //!   [`checkpoint_node`] of each partition, fenced by its lock; the
 //!   [`definition_node`] of the namespace; the first records of its log ([`log_node`]); the lock of
 //!   [`restoration`]s; a [`snapshot`] of it all, and what it says of [`uncertainty`].
@@ -45,6 +45,7 @@ pub mod revocation;
 pub mod membership;
 pub mod doubt;
 pub mod in_doubt;
+pub mod backfill;
 pub mod suspension;
 pub mod origin_node;
 pub mod checkpoint_node;

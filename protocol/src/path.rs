@@ -3,6 +3,7 @@
 
 pub mod name;
 
+use stitch_common::cell::CounterName;
 use stitch_common::member::MemberId;
 use stitch_common::offset::Partition;
 use stitch_common::ports::NodeId;
@@ -53,6 +54,7 @@ impl Paths {
             self.ranges(),
             self.revocations(),
             self.doubts(),
+            self.backfills(),
             self.restorations(),
         ];
         above.chain(own).collect()
@@ -179,6 +181,18 @@ impl Paths {
         format!("{}/doubts/{range}-{cause}", self.root)
     }
 
+    /// The parent of all pending backfills.
+    #[must_use]
+    pub fn backfills(&self) -> String {
+        format!("{}/backfills", self.root)
+    }
+
+    /// The pending backfill of a counter.
+    #[must_use]
+    pub fn backfill(&self, counter: &CounterName) -> String {
+        format!("{}/backfills/{}", self.root, counter.0)
+    }
+
     /// The published batch, and the queue of those that load one.
     #[must_use]
     pub fn batch(&self) -> String {
@@ -264,6 +278,10 @@ mod tests {
             (
                 paths.doubt(RangeId(63), "given-up"),
                 "/stitch/plays/doubts/63-given-up",
+            ),
+            (
+                paths.backfill(&CounterName("likes".into())),
+                "/stitch/plays/backfills/likes",
             ),
             (paths.batch(), "/stitch/plays/batch"),
             (paths.control(), "/stitch/plays/control"),

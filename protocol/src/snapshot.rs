@@ -13,6 +13,7 @@ use stitch_common::offset::Partition;
 use stitch_common::ports::Session;
 use stitch_common::range::{RangeBits, RangeId};
 
+use crate::backfill::{self, Backfill};
 use crate::checkpoint_node::{self, PartitionSnapshot};
 use crate::contender::{Kind, Sequence};
 use crate::doubt::{self, Doubt};
@@ -67,6 +68,7 @@ pub async fn light<S: Session, C: Clock>(
     }
     let states = checkpoint_node::read_begun(session).await?;
     let doubts = doubt::list(session).await?;
+    let backfills = backfill::list(session, bits).await?;
     let checkpoint = |state: &PartitionSnapshot| {
         let stored = state.checkpoint.as_ref();
         (
@@ -77,7 +79,10 @@ pub async fn light<S: Session, C: Clock>(
     Ok(LightSnapshot {
         partitions: states.iter().map(checkpoint).collect(),
         locked,
-        uncertainty: Uncertainty::new(dead_members, marked, states, doubts),
+        uncertainty: Uncertainty {
+            backfills,
+            ..Uncertainty::new(dead_members, marked, states, doubts)
+        },
     })
 }
 
@@ -98,6 +103,8 @@ pub struct FullSnapshot {
     pub markers: Vec<InDoubtMarker>,
     /// The doubts, in the order of the ranges.
     pub doubts: Vec<Doubt>,
+    /// The pending backfills, in the order of the counters' names.
+    pub backfills: Vec<Backfill>,
     /// The revocation requests.
     pub requests: Vec<RevocationRequest>,
     /// The holder of the restoration lock.
@@ -108,12 +115,16 @@ impl FullSnapshot {
     /// What is known against the counts.
     #[must_use]
     pub fn uncertainty(&self) -> Uncertainty {
-        Uncertainty::new(
+        let read = Uncertainty::new(
             self.members.dead_members().count(),
             self.markers.iter().map(|marker| marker.range),
             self.partitions.iter().cloned(),
             self.doubts.iter().cloned(),
-        )
+        );
+        Uncertainty {
+            backfills: self.backfills.clone(),
+            ..read
+        }
     }
 }
 
@@ -157,6 +168,7 @@ pub async fn full<S: Session, C: Clock>(
         markers: in_doubt::list_all(session, bits).await?,
         partitions: checkpoint_node::read_all(session).await?,
         doubts: doubt::list(session).await?,
+        backfills: backfill::list(session, bits).await?,
         requests: revocation::list(session).await?,
         restoring: restoration::holder(session).await?,
     })

@@ -1,17 +1,20 @@
 //! What makes counts uncertain: everything in ZooKeeper that says that counts of a range may be wrong, or may still
 //! become wrong by what has been sent already. Every reader decides by this: the API, `status`, `--doubtful`.
 //!
-//! Whoever removes one sign has recorded the next one before, so at no moment there is none. A snapshot is not one
-//! moment: dead members, in-doubt markers, partitions and doubts are read in this order, in which they follow each other.
+//! A pending backfill concerns one counter alone. Whoever removes one sign has recorded the next one before, so at no moment
+//! there is none. A snapshot is not one moment: dead members, in-doubt markers, partitions and doubts are read in this
+//! order, in which they follow each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
+use stitch_common::cell::CounterName;
 use stitch_common::checkpoint::Checkpoint;
 use stitch_common::offset::Offset;
 use stitch_common::range::RangeId;
 
+use crate::backfill::Backfill;
 use crate::checkpoint_node::PartitionSnapshot;
 use crate::doubt::{Doubt, DoubtCause};
 
@@ -24,20 +27,26 @@ pub enum UncertaintyCause {
     InDoubtMarker,
     /// A member ended early, and events that it may have applied wait for a successor, which will record a doubt.
     PendingTakeover,
+    /// A counter was added, and its past is not counted yet.
+    PendingBackfill,
     /// A doubt.
     Doubt(DoubtCause),
 }
 
 impl UncertaintyCause {
     /// How many there are.
-    pub const COUNT: usize = 3 + DoubtCause::EVERY.len();
+    pub const COUNT: usize = 4 + DoubtCause::EVERY.len();
 
     /// Every cause.
     pub fn every() -> impl Iterator<Item = Self> {
         let doubts = DoubtCause::EVERY.into_iter().map(Self::Doubt);
-        [Self::DeadMember, Self::InDoubtMarker, Self::PendingTakeover]
-            .into_iter()
-            .chain(doubts)
+        let signs = [
+            Self::DeadMember,
+            Self::InDoubtMarker,
+            Self::PendingTakeover,
+            Self::PendingBackfill,
+        ];
+        signs.into_iter().chain(doubts)
     }
 
     /// The stable name, in JSON and on pages.
@@ -47,6 +56,7 @@ impl UncertaintyCause {
             Self::DeadMember => "dead-member",
             Self::InDoubtMarker => "in-doubt-marker",
             Self::PendingTakeover => "takeover-pending",
+            Self::PendingBackfill => "backfill-pending",
             Self::Doubt(cause) => cause.name(),
         }
     }
@@ -64,10 +74,13 @@ pub struct Uncertainty {
     pub pending: Vec<(Checkpoint, Offset)>,
     /// The doubts, by range.
     pub doubts: BTreeMap<RangeId, Vec<Doubt>>,
+    /// The pending backfills. They concern no counter but their own.
+    pub backfills: Vec<Backfill>,
 }
 
 impl Uncertainty {
-    /// Puts together what was read, in this order, of dead members, in-doubt markers, partitions and doubts.
+    /// Puts together what was read, in this order, of dead members, in-doubt markers, partitions and doubts. There are no
+    /// pending backfills in it: these may be read at any time, since nothing follows them.
     #[must_use]
     pub fn new(
         dead_members: usize,
@@ -88,10 +101,11 @@ impl Uncertainty {
             has_dead_members: dead_members > 0,
             marked: marked.into_iter().collect(),
             doubts: by_range,
+            backfills: Vec::new(),
         }
     }
 
-    /// Why counts of `range` are uncertain, each with the time since when if that is recorded.
+    /// Why counts of every counter in `range` are uncertain, each with the time since when if that is recorded.
     pub fn causes(
         &self,
         range: RangeId,
@@ -112,10 +126,21 @@ impl Uncertainty {
         signs.map(|cause| (cause, None)).chain(doubts)
     }
 
-    /// Whether nothing is known against the counts of `range`.
+    /// Since when the counters that `of` chooses lack their past in `range`; `None` if none of them does.
+    pub fn backfill_since(
+        &self,
+        range: RangeId,
+        of: impl Fn(&CounterName) -> bool,
+    ) -> Option<DateTime<Utc>> {
+        let pending = self.backfills.iter().filter(|pending| of(&pending.counter));
+        let pending = pending.filter(|pending| pending.record.ranges.contains(range));
+        pending.map(|pending| pending.record.since).min()
+    }
+
+    /// Whether nothing is known against the counts of `range`, of whichever counter.
     #[must_use]
     pub fn is_certain(&self, range: RangeId) -> bool {
-        self.causes(range).next().is_none()
+        self.causes(range).next().is_none() && self.backfill_since(range, |_| true).is_none()
     }
 }
 
@@ -134,6 +159,7 @@ impl PartitionSnapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backfill::BackfillRecord;
     use stitch_common::checkpoint::{Ceiling, StoredCheckpoint, Writer};
     use stitch_common::member::MemberId;
     use stitch_common::offset::Partition;
@@ -188,5 +214,41 @@ mod tests {
         assert_eq!(causes(&uncertainty, 0), [dead]);
         assert_eq!(causes(&uncertainty, 1), [dead, marker]);
         assert_eq!(UncertaintyCause::every().count(), UncertaintyCause::COUNT);
+    }
+
+    #[test]
+    fn a_pending_backfill_concerns_its_counter_in_the_ranges_that_are_left() {
+        let added = |name: &str, range, seconds| Backfill {
+            counter: CounterName(name.into()),
+            record: BackfillRecord {
+                since: DateTime::from_timestamp(seconds, 0).unwrap(),
+                ranges: [RangeId(range)].into_iter().collect(),
+            },
+        };
+        let uncertainty = Uncertainty {
+            backfills: vec![
+                added("likes", 1, 20),
+                added("skips", 1, 10),
+                added("skips", 2, 10),
+            ],
+            ..Uncertainty::default()
+        };
+        let certain = [0, 1, 2].map(|range| uncertainty.is_certain(RangeId(range)));
+        assert_eq!(certain, [true, false, false]);
+        let since = |range, name: &str| {
+            let since = uncertainty.backfill_since(RangeId(range), |of| &*of.0 == name);
+            since.map(|since| since.timestamp())
+        };
+        assert_eq!(since(1, "likes"), Some(20));
+        assert_eq!(since(2, "likes"), None, "restored there");
+        assert_eq!(since(2, "skips"), Some(10));
+        assert_eq!(since(1, "plays"), None, "no counter of them");
+        let of_any = uncertainty.backfill_since(RangeId(1), |_| true);
+        assert_eq!(of_any.map(|since| since.timestamp()), Some(10));
+        assert_eq!(
+            uncertainty.causes(RangeId(1)).count(),
+            0,
+            "no cause of all counters"
+        );
     }
 }

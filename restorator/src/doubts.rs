@@ -1,5 +1,6 @@
 //! Doubts of ranges, as a restoration handles them: recorded where wrong cells are found or a range is left unverified,
-//! read before each cut, and removed, as they were read, once the range is verified.
+//! read before each cut, and removed, as they were read, once the range is verified. Then it is also taken off the pending
+//! backfills of added counters.
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use stitch_common::range::RangeId;
 use stitch_common::scope::Scope;
 use stitch_common::user_error::UserError;
 use stitch_common::wait::within;
+use stitch_protocol::backfill;
 use stitch_protocol::doubt::{self, Doubt, DoubtCause, DoubtRemoval};
 use stitch_protocol::snapshot;
 
@@ -137,6 +139,9 @@ async fn settle_range<B: Backends>(
     context: &RestoreContext<'_, B>,
     result: &RangeSummary,
 ) -> Result<Vec<String>, Error> {
+    if result.outcome.is_ok() {
+        complete_backfills(context, result.range).await?;
+    }
     let (cause, detail) = match &result.outcome {
         Ok(KnownDoubts(doubts)) if are_answered(context) => {
             let mut renewed = Vec::new();
@@ -153,4 +158,23 @@ async fn settle_range<B: Backends>(
     };
     doubt::record(context.session, result.range, cause, &detail).await?;
     Ok(Vec::new())
+}
+
+/// Takes a verified range off the pending backfills of the counters that were restored in it: every cell of a counter has to be
+/// in scope, and nothing declared dead or read below `ALL`, but other counters need not be.
+async fn complete_backfills<B: Backends>(
+    context: &RestoreContext<'_, B>,
+    range: RangeId,
+) -> Result<(), Error> {
+    let scope = context.scope;
+    if scope.key.is_some() || context.exceptions().is_some() {
+        return Ok(());
+    }
+    let bits = context.definitions().range_bits;
+    for pending in backfill::list(context.session, bits).await? {
+        if scope.has_definition(&pending.counter) {
+            backfill::complete(context.session, &pending.counter, range, bits).await?;
+        }
+    }
+    Ok(())
 }

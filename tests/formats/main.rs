@@ -16,6 +16,7 @@ use stitch_control::audit_record::AuditRecord;
 use stitch_control::control_record::ControlRecord;
 use stitch_control::restoration_record::RestorationRecord;
 use stitch_objects::ObjectFolder;
+use stitch_protocol::backfill::BackfillRecord;
 use stitch_protocol::definition_node::NamespaceRecord;
 use stitch_protocol::doubt::DoubtRecord;
 use stitch_protocol::envelope::{self, Payload};
@@ -36,8 +37,9 @@ use stitch_totals::totals_folder::TotalsFolder;
 type Recode = fn(&[u8]) -> Result<Vec<u8>>;
 
 /// The records of nodes, by the names of their files.
-const RECORDS: [(&str, Recode); 13] = [
+const RECORDS: [(&str, Recode); 14] = [
     ("audit", recode::<AuditRecord>),
+    ("backfill", recode::<BackfillRecord>),
     ("batch", recode::<BatchRecord>),
     ("checkpoint", recode_checkpoint),
     ("control", recode::<ControlRecord>),

@@ -61,9 +61,31 @@ async fn the_past_of_an_added_counter_is_restored() -> Result<()> {
     namespace.stop([processor]).await?;
     let processor = namespace.processor("renewed").await?;
     count(&namespace, some_events(3, 500)?).await?;
+    let pending = async || {
+        let (_, status) = restorator_json(&namespace, "status", &[]).await?;
+        anyhow::Ok((
+            status["backfills_pending"].clone(),
+            status["uncertain"].clone(),
+        ))
+    };
+    let (backfills, uncertain) = pending().await?;
+    let ranges = backfills[0]["ranges"].as_array();
+    ensure!(
+        ranges.is_some_and(|ranges| !ranges.is_empty()),
+        "{backfills}"
+    );
+    ensure!(
+        backfills[0]["counter"] == "likes" && backfills[0]["ranges"] == uncertain,
+        "{backfills}"
+    );
     let (code, answer) =
         restorator_json(&namespace, "run", &["--now", "--counter", "likes"]).await?;
     ensure!(code == Some(0), "run exited with {code:?}: {answer}");
+    let none = serde_json::json!([]);
+    ensure!(
+        pending().await? == (none.clone(), none),
+        "its past is counted"
+    );
     all_right(&namespace).await?;
     namespace.stop([processor]).await
 }

@@ -144,7 +144,11 @@ fn every_payload_in_zookeeper_is_fuzzed() -> Result<()> {
         .filter(|file| file.is_rust())
         .flat_map(|file| file.text.lines())
         .filter_map(|line| line.strip_prefix("impl Payload for ")?.strip_suffix(" {"));
+    let payloads: Vec<&str> = payloads.collect();
+    let fuzzed = targets.matches("payload::<").count();
+    anyhow::ensure!(fuzzed == payloads.len(), "{fuzzed} targets: {payloads:?}");
     let found = payloads
+        .iter()
         .filter(|name| !targets.contains(&format!("payload::<{name}>")))
         .map(|name| format!("{name} has no target in fuzz/src/lib.rs"))
         .collect();

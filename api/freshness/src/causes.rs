@@ -29,6 +29,13 @@ impl Causes {
         self.0.contains_key(&cause)
     }
 
+    /// Adds that a counter lacks its past since `since`, if one does.
+    pub fn add_backfill(&mut self, since: Option<DateTime<Utc>>) {
+        if since.is_some() {
+            self.add(UncertaintyCause::PendingBackfill, since);
+        }
+    }
+
     /// Adds the causes of other ranges.
     pub fn merge(&mut self, other: &Self) {
         for (&cause, &since) in &other.0 {

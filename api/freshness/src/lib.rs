@@ -10,14 +10,15 @@ mod causes;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
-use stitch_common::cell::Counter;
+use stitch_common::cell::{Counter, CounterName};
 use stitch_common::clock::Moment;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, TableIdentity};
 use stitch_common::range::{RangeBits, RangeId};
 use stitch_protocol::snapshot::LightSnapshot;
-use stitch_protocol::uncertainty::UncertaintyCause;
+use stitch_protocol::uncertainty::{Uncertainty, UncertaintyCause};
 
 pub use batch_knowledge::BatchKnowledge;
 pub use causes::Causes;
@@ -99,6 +100,15 @@ impl Freshness {
         }
     }
 
+    /// The same of counters that lack their past since `since`, if they do.
+    fn with_backfill(mut self, since: Option<DateTime<Utc>>) -> Self {
+        if since.is_some() {
+            self.state = self.state.max(State::Uncertain);
+            self.causes.add_backfill(since);
+        }
+        self
+    }
+
     /// The more serious state, the larger backlog, and the causes of both.
     fn worst(mut self, other: Self) -> Self {
         self.causes.merge(&other.causes);
@@ -118,8 +128,10 @@ impl Freshness {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FreshnessSnapshot {
     bits: RangeBits,
-    /// In the order of the ranges; empty before the first poll.
+    /// Of every counter, in the order of the ranges; empty before the first poll.
     ranges: Vec<Freshness>,
+    /// What is known against the counts, for what concerns some counters alone.
+    uncertainty: Uncertainty,
     /// `None` before the first poll.
     at: Option<Moment>,
     /// What is known of the batch counts, whatever its age: it is true until another generation is published.
@@ -138,6 +150,7 @@ impl FreshnessSnapshot {
         Self {
             bits,
             ranges: Vec::new(),
+            uncertainty: Uncertainty::default(),
             at: None,
             batch: BatchKnowledge::Nothing,
             table: None,
@@ -178,6 +191,7 @@ impl FreshnessSnapshot {
         Self {
             bits,
             ranges: bits.ranges().map(freshness).collect(),
+            uncertainty: snapshot.uncertainty.clone(),
             at: Some(history.latest()),
             batch: BatchKnowledge::Nothing,
             table: None,
@@ -233,15 +247,28 @@ impl FreshnessSnapshot {
         self.at.is_some_and(|at| now.since(at) < STALE_AFTER)
     }
 
+    /// When what it says was read; `None` before the first poll.
+    pub const fn read_at(&self) -> Option<Moment> {
+        self.at
+    }
+
     /// Whether freshness was known at any time, however long ago.
     pub const fn was_known(&self) -> bool {
         self.at.is_some()
     }
 
-    /// The freshness of a range at `now`.
+    /// The freshness of a range at `now`: the worst of its counters.
     pub fn of(&self, range: RangeId, now: Moment) -> Freshness {
+        self.of_some(range, now, |_| true)
+    }
+
+    /// The freshness of the counters in `range` that `of` chooses.
+    fn of_some(&self, range: RangeId, now: Moment, of: impl Fn(&CounterName) -> bool) -> Freshness {
         match self.ranges.get(usize::from(range.0)) {
-            Some(freshness) if self.is_known(now) => freshness.clone(),
+            Some(freshness) if self.is_known(now) => {
+                let since = self.uncertainty.backfill_since(range, of);
+                freshness.clone().with_backfill(since)
+            }
             Some(_) | None => Freshness::unknown(),
         }
     }
@@ -254,17 +281,24 @@ impl FreshnessSnapshot {
     ) -> Freshness {
         counters
             .into_iter()
-            .map(|counter| self.of(self.bits.range_of(counter.token()), now))
+            .map(|counter| {
+                let range = self.bits.range_of(counter.token());
+                self.of_some(range, now, |name| *name == counter.name)
+            })
             .reduce(Freshness::worst)
             .unwrap_or_else(Freshness::unknown)
     }
 
     /// The number of ranges with each cause of uncertainty.
     pub fn causes(&self, now: Moment) -> BTreeMap<UncertaintyCause, usize> {
-        let known = self.ranges.iter().filter(|_| self.is_known(now));
+        let ranges: Vec<Freshness> = self
+            .bits
+            .ranges()
+            .map(|range| self.of(range, now))
+            .collect();
         let count = |cause| {
-            known
-                .clone()
+            ranges
+                .iter()
                 .filter(|range| range.causes.has(cause))
                 .count()
         };

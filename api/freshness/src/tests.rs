@@ -1,4 +1,5 @@
 use stitch_common::checkpoint::Checkpoint;
+use stitch_protocol::backfill::{Backfill, BackfillRecord};
 
 use super::*;
 
@@ -154,4 +155,41 @@ fn purely_in_batch_a_snapshot_is_known_while_it_is_young_and_no_range_is() {
     assert!(!FreshnessSnapshot::empty(bits()).is_known(second(0)));
     assert!(snapshot.is_known(second(9)) && !snapshot.is_known(second(10)));
     assert_eq!(snapshot.of(RangeId(0), second(1)), Freshness::unknown());
+}
+
+#[test]
+fn an_added_counter_is_uncertain_where_its_past_is_not_counted_and_others_are_not() {
+    let history = history(&[(0, 100)]);
+    let mut light = counted(200);
+    let pending = Backfill {
+        counter: CounterName("likes".into()),
+        record: BackfillRecord {
+            since: DateTime::from_timestamp(60, 0).unwrap(),
+            ranges: bits().ranges().collect(),
+        },
+    };
+    light.uncertainty.backfills = vec![pending];
+    let snapshot = FreshnessSnapshot::new(bits(), &light, &history);
+    let now = history.latest();
+    let of = |counters: &[&str]| {
+        let counters: Vec<_> = counters
+            .iter()
+            .map(|name| Counter::new(*name, "a"))
+            .collect();
+        snapshot.of_all(&counters, now)
+    };
+    let (added, other) = (of(&["likes"]), of(&["plays"]));
+    assert_eq!((added.state, other.state), (State::Uncertain, State::Live));
+    let causes = serde_json::to_value(&added.causes).unwrap();
+    let cause =
+        serde_json::json!([{"cause": "backfill-pending", "since": "1970-01-01T00:01:00.000Z"}]);
+    assert_eq!(causes, cause);
+    assert!(other.causes.is_empty());
+    assert_eq!(of(&["plays", "likes"]).state, State::Uncertain);
+    assert_eq!(snapshot.of(RangeId(0), now).state, State::Uncertain);
+    let ranges = snapshot.causes(now)[&UncertaintyCause::PendingBackfill];
+    assert_eq!(ranges, 4, "of every range some counter lacks its past");
+    light.locked.insert(RangeId(0));
+    let snapshot = FreshnessSnapshot::new(bits(), &light, &history);
+    assert_eq!(snapshot.of(RangeId(0), now).state, State::Restoring);
 }

@@ -188,6 +188,11 @@ pub(super) fn doubts(status: &Status) -> Markup {
             line.detail(),
         ]
     }));
+    rows.extend(status.backfills_pending.iter().map(|line| {
+        let cause = format!("backfill of {} pending", line.counter);
+        let ranges = intervals(&line.ranges);
+        vec![ranges, cause, time(line.since), "–".to_owned(), line.help()]
+    }));
     table(
         "Doubts: counts may be wrong until a restoration verifies them",
         &["Ranges", "Cause", "Since", "Recorded by", "For example"],

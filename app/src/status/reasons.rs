@@ -20,8 +20,15 @@ impl Status {
         let pending = self.takeovers_pending.iter();
         let pending = pending.flat_map(|takeover| takeover.ranges.iter());
         let pending = pending.map(|range| (*range, "takeover pending".to_owned()));
+        let backfills = self.backfills_pending.iter().flat_map(|pending| {
+            let reason = format!("backfill of {} pending", pending.counter);
+            pending
+                .ranges
+                .iter()
+                .map(move |range| (*range, reason.clone()))
+        });
         let mut reasons = BTreeMap::<RangeId, Vec<String>>::new();
-        for (range, reason) in markers.chain(doubts).chain(pending) {
+        for (range, reason) in markers.chain(doubts).chain(pending).chain(backfills) {
             reasons.entry(range).or_default().push(reason);
         }
         for range in &self.uncertain {

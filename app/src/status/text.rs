@@ -25,6 +25,7 @@ pub(super) fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     )?;
     partitions(status, out)?;
     super::takeover::write(&status.takeovers_pending, out)?;
+    super::backfill::write(&status.backfills_pending, out)?;
     locks(&status.locks, out)?;
     section("in-doubt markers", status.in_doubt_markers.is_empty(), out)?;
     for marker in &status.in_doubt_markers {

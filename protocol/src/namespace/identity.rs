@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::definition_node::NamespaceRecord;
+use stitch_common::log_history::LogMatch;
 use stitch_common::offset::Partition;
 use stitch_common::ports::{Bounds, Fingerprint, LogIdentity, TableIdentity};
 
@@ -15,17 +16,6 @@ pub struct ObservedNamespace {
     pub bounds: BTreeMap<Partition, Bounds>,
     /// The table.
     pub table: TableIdentity,
-}
-
-/// How a partition's log compares with the recorded one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum LogMatch {
-    /// It begins with the same record.
-    Same,
-    /// Records at its beginning are gone: it may be the same, and cannot be counted again.
-    Trimmed,
-    /// It is another one.
-    Other(String),
 }
 
 /// How log and table differ from those of the namespace: a line for each difference, none if they agree.
@@ -92,23 +82,7 @@ fn compare_log(
     observed: &ObservedNamespace,
 ) -> LogMatch {
     let first = observed.log.fingerprints.get(&partition);
-    if first == Some(recorded) {
-        return LogMatch::Same;
-    }
-    let Some(bounds) = observed.bounds.get(&partition) else {
-        return LogMatch::Other("there is no such partition any more".to_owned());
-    };
-    match first {
-        _ if bounds.begin > recorded.offset => LogMatch::Trimmed,
-        Some(first) => LogMatch::Other(format!(
-            "its first record is another one, at offset {} instead of {}",
-            first.offset, recorded.offset
-        )),
-        None => LogMatch::Other(format!(
-            "the record at offset {} is not there",
-            recorded.offset
-        )),
-    }
+    LogMatch::of(recorded, first, observed.bounds.get(&partition))
 }
 
 #[cfg(test)]

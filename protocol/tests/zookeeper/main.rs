@@ -15,6 +15,7 @@ mod lost_answers;
 mod membership;
 mod checkpoint;
 mod doubt;
+mod backfill;
 mod in_doubt;
 mod definition;
 mod restoration;

@@ -1,7 +1,7 @@
 use stitch_common::member::Role;
 
 use super::*;
-use crate::testing::{doubt, healthy, lock, marker, member, restorer, takeover};
+use crate::testing::{backfill, doubt, healthy, lock, marker, member, restorer, takeover};
 
 const RANGE: RangeId = RangeId(5);
 
@@ -133,6 +133,7 @@ fn the_field_of_a_doubtful_range_says_why_and_since_when() {
     status.doubts.push(doubt(5));
     status.in_doubt_markers.push(marker(5));
     status.takeovers_pending.push(takeover(&[5]));
+    status.backfills_pending.push(backfill(&[5]));
     let freshness = |_| Freshness {
         state: State::Live,
         behind_events: Some(0),
@@ -140,7 +141,8 @@ fn the_field_of_a_doubtful_range_says_why_and_since_when() {
         batch: None,
     };
     let map = ranges(&status, freshness).into_string();
-    let why = "in-doubt marker, takeover since 2026-05-03 10:15:00Z, takeover pending";
+    let why = "in-doubt marker, takeover since 2026-05-03 10:15:00Z, takeover pending, \
+               backfill of likes pending";
     let field =
         format!("<li class=\"uncertain\" title=\"{why}\">5<span> uncertain: {why}</span></li>");
     assert!(map.contains(&field), "{map}");

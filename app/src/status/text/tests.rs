@@ -8,7 +8,7 @@ use stitch_protocol::checkpoint_node::PartitionSnapshot;
 use stitch_protocol::doubt::DoubtCause;
 
 use super::*;
-use crate::status::TakeoverLine;
+use crate::status::{BackfillLine, TakeoverLine};
 
 fn written(write: impl Fn(&mut dyn Write) -> io::Result<()>) -> String {
     let mut out = Vec::new();
@@ -133,4 +133,18 @@ fn a_takeover_that_is_pending_is_shown_with_partition_offsets_former_owner_and_r
     clean.checkpoint.as_mut().unwrap().ceiling = Ceiling::AtCheckpoint;
     assert_eq!(TakeoverLine::of(&clean, bits), None);
     assert!(written(|out| super::super::takeover::write(&[], out)).ends_with(": none\n"));
+}
+
+#[test]
+fn a_backfill_that_is_pending_is_shown_with_counter_time_ranges_and_what_ends_it() {
+    let line = BackfillLine {
+        counter: "likes".to_owned(),
+        since: DateTime::from_timestamp(60, 0).unwrap(),
+        ranges: [0, 1, 2, 7].map(RangeId).to_vec(),
+    };
+    let text = written(|out| super::super::backfill::write(std::slice::from_ref(&line), out));
+    let expected = "  likes since 1970-01-01 00:01:00Z, ranges 0-2 7: \
+                    `stitch-restorator run --now --counter likes` counts it";
+    assert_eq!(text.lines().last(), Some(expected));
+    assert_eq!(written(|out| super::super::backfill::write(&[], out)), "");
 }

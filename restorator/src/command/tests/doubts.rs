@@ -1,9 +1,10 @@
 //! Doubts: a restoration records, keeps and removes them.
 
-use stitch_common::cell::CounterName;
+use stitch_common::cell::{CounterName, Key};
 use stitch_common::member::MemberId;
 use stitch_common::ports::Level;
 use stitch_common::range::RangeId;
+use stitch_protocol::backfill::BackfillRecord;
 use stitch_protocol::doubt::{DoubtCause, DoubtRecord};
 use stitch_protocol::envelope;
 use stitch_protocol::path::Paths;
@@ -22,6 +23,18 @@ fn doubted(fake: &Fake) {
         detail: "as the test says".to_owned(),
     };
     let path = Paths::new("n").doubt(RangeId(0), DoubtCause::Takeover.name());
+    fake.put(&path, &envelope::seal(&record));
+}
+
+const BACKFILL: &str = "/backfills/plays";
+
+/// The counter was added, and no restoration has counted its past.
+fn added(fake: &Fake) {
+    let record = BackfillRecord {
+        since: stitch_common::clock::Clock::wall(&fake.clock),
+        ranges: fake.config.definitions.range_bits.ranges().collect(),
+    };
+    let path = Paths::new("n").backfill(&CounterName("plays".into()));
     fake.put(&path, &envelope::seal(&record));
 }
 
@@ -182,4 +195,72 @@ fn a_verified_range_whose_doubts_remain_is_said_to_stay_doubtful() {
     assert!(fake.exists(TAKEOVER));
     let is_said = |note: &String| note.contains("range 0 is verified, and stays doubtful");
     assert!(report.notes.iter().any(is_said), "{:?}", report.notes);
+}
+
+/// A restoration of these counters alone, or of one of their keys.
+fn restored_within(fake: &Fake, counter: Option<&str>, key: Option<&str>) -> &'static str {
+    let mut options = fake.run_now(Limits::default());
+    let PlanSource::Now(scope) = &mut options.source else {
+        panic!("it runs at once");
+    };
+    scope.counter = counter.map(|name| CounterName(name.into()));
+    scope.key = key.map(|key| Key(key.into()));
+    fake.run_options(&options).unwrap().outcome()
+}
+
+#[test]
+fn the_backfill_of_an_added_counter_ends_once_all_of_the_counter_is_verified() {
+    let counter = Some("plays");
+    for (covers, key) in [(None, None), (counter, None)] {
+        let fake = Fake::with_plays(&["a"]);
+        added(&fake);
+        assert_eq!(restored_within(&fake, covers, key), "verified");
+        assert!(!fake.exists(BACKFILL), "{covers:?}");
+    }
+    let fake = Fake::with_plays(&["a", "b"]);
+    added(&fake);
+    assert_eq!(restored_within(&fake, counter, Some("a")), "verified");
+    assert!(fake.exists(BACKFILL), "other keys lack their past");
+    assert_eq!(restored_within(&fake, counter, None), "verified");
+    assert!(!fake.exists(BACKFILL));
+}
+
+#[test]
+fn the_backfill_of_another_counter_and_of_unverified_ranges_remains() {
+    let fake = Fake::with_plays(&["a"]);
+    added(&fake);
+    let shared = fake.shared_lock();
+    assert_eq!(restored(&fake).exit(), Exit::Failed);
+    assert!(fake.exists(BACKFILL), "it is not verified");
+    fake.remove(&shared);
+    let likes = Paths::new("n").backfill(&CounterName("likes".into()));
+    fake.put(&likes, b"damaged, which says no less");
+    assert_eq!(restored_within(&fake, Some("plays"), None), "verified");
+    assert!(!fake.exists(BACKFILL) && fake.exists(&likes));
+    let quorum = |config: &mut stitch_config::Config| {
+        config.restorator.read_level = Level::Quorum;
+    };
+    let fake = Fake::with(&["a"], "bits = 0", quorum);
+    added(&fake);
+    assert_eq!(restored(&fake).outcome(), "verified_with_exceptions");
+    assert!(fake.exists(BACKFILL), "not every replica was asked");
+}
+
+#[test]
+fn ranges_in_which_a_backfill_is_pending_are_doubtful() {
+    let keys: Vec<String> = (0..20).map(|key| format!("track-{key}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let fake = Fake::with(&keys, "bits = 2", |_| {});
+    added(&fake);
+    let mut options = fake.run_now(Limits::default());
+    let PlanSource::Now(scope) = options.source else {
+        panic!("it runs at once");
+    };
+    options.source = PlanSource::Doubtful(scope);
+    let report = fake.run_options(&options).unwrap();
+    assert_eq!(report.outcome(), "verified");
+    assert!(
+        !fake.exists(BACKFILL),
+        "each of the four ranges is taken off"
+    );
 }

@@ -8,6 +8,7 @@ use futures_util::future::try_join;
 use stitch_batch::layer::{Layer, LayerRule};
 use stitch_cassandra::BucketSpan;
 use stitch_common::cell::{CellSlot, Count, Counter};
+use stitch_common::clock::Moment;
 use stitch_common::ports::StoreError;
 use stitch_common::user_error::UserError;
 use tokio::sync::Semaphore;
@@ -21,8 +22,15 @@ use stitch_app::single_flight::SingleFlight;
 /// Counts of cells, sorted by cell; a missing cell holds 0.
 type Counts = Arc<Vec<(CellSlot, Count)>>;
 
-/// What one read is of, and from which table.
-type Subject = (Layer, Option<TableId>, Counter, Vec<BucketSpan>);
+/// What a read is of. Requests that say different freshness share none: it may have been read before a correction.
+#[derive(PartialEq, Eq, Hash)]
+struct Subject {
+    layer: Layer,
+    table: Option<TableId>,
+    counter: Counter,
+    spans: Vec<BucketSpan>,
+    freshness_read_at: Option<Moment>,
+}
 
 pub(crate) struct CountReader {
     tables: CountTables,
@@ -103,8 +111,14 @@ impl CountReader {
             let windows = windows.filter(|(_, of)| **of == layer);
             let cells = windows.flat_map(|(cells, _)| cells).copied().collect();
             let reliance = reads.reliance(layer);
-            self.read((layer, reliance), counter, spans::spans(cells))
-                .await
+            let subject = Subject {
+                layer,
+                table: reliance.table.clone(),
+                counter: counter.clone(),
+                spans: spans::spans(cells),
+                freshness_read_at: reads.freshness_read_at,
+            };
+            self.read(subject, reliance).await
         };
         let (batch, realtime) = match (
             layers.contains(&Layer::Batch),
@@ -131,21 +145,14 @@ impl CountReader {
         Ok(windows.iter().zip(&layers).map(sum).collect())
     }
 
-    async fn read(
-        &self,
-        (layer, reliance): (Layer, Reliance),
-        counter: &Counter,
-        spans: Vec<BucketSpan>,
-    ) -> Result<Counts, StoreError> {
-        let table = self.tables.of(layer);
+    async fn read(&self, subject: Subject, reliance: Reliance) -> Result<Counts, StoreError> {
+        let table = self.tables.of(subject.layer);
         let table = table.expect("no rule names a layer that the namespace does not have");
-        let relied = reliance.table.clone();
-        let subject = Arc::new((layer, relied, counter.clone(), spans));
+        let subject = Arc::new(subject);
         let start = || {
             let (source, permits) = (table.source(&reliance), Arc::clone(&self.permits));
             let metrics = Arc::clone(&self.metrics);
-            let (_, _, counter, spans) = &*subject;
-            let (counter, spans) = (counter.clone(), spans.clone());
+            let (counter, spans) = (subject.counter.clone(), subject.spans.clone());
             async move {
                 let permit = permits.acquire().await;
                 let read = match source {

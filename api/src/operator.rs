@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use stitch_app::status::Status;
+use stitch_batch::layer::Layer;
 use stitch_common::output;
 use stitch_common::user_error::UserError;
 
@@ -78,7 +79,11 @@ pub(crate) async fn status(
 fn namespace(app: &App, status: &Status) -> Markup {
     let (freshness, now) = (app.freshness(), app.now().moment);
     html! {
-        (map::ranges(status, |range| freshness.of(range, now)))
+        @if app.tables.of(Layer::Realtime).is_some() {
+            (map::ranges(status, |range| freshness.of(range, now)))
+        } @else {
+            p.panel { "Purely in batch: no range is counted, locked or restored. `stitch-batch status` says what is published." }
+        }
         (tables::restorations(status))
         (control::form_of(status, app.access().are_open()))
         (tables::locks(status))

@@ -15,6 +15,9 @@ pub struct LayerReads {
     batch: Option<TableId>,
     realtime: Option<TableId>,
     at: Moment,
+    /// When the freshness was read that the answer says. A count that was read before that may lack what the freshness vouches
+    /// for, above all a correction.
+    pub freshness_read_at: Option<Moment>,
 }
 
 impl LayerReads {
@@ -31,6 +34,7 @@ impl LayerReads {
             batch: published.map(|record| TableId::of(&record.table)),
             realtime: snapshot.table().map(TableId::of),
             at,
+            freshness_read_at: snapshot.read_at(),
         }
     }
 

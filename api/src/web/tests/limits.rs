@@ -46,6 +46,26 @@ async fn concurrent_requests_for_one_cell_cost_one_read() {
     assert_eq!(server.table.reads(), 2, "completed reads are not kept");
 }
 
+/// Else the second would say of a count from before a correction what is known since.
+#[tokio::test]
+async fn a_request_that_knows_a_later_freshness_joins_no_earlier_read() {
+    let server = TestServer::new("");
+    server.table.put("a", Granularity::All, "1970-01-01", 7);
+    server.table.delayed.send_replace(true);
+    let earlier = in_flight([server.get(KEY)]).await;
+    let mut history = History::new(server.config.api.lagging_after);
+    history.record(Moment::new(Duration::from_secs(1001)), Default::default());
+    let bits = server.config.definitions.range_bits;
+    let snapshot = FreshnessSnapshot::new(bits, &LightSnapshot::default(), &history);
+    let snapshot = snapshot.with_table(table_of("realtime"));
+    server.freshness.send_replace(Arc::new(snapshot));
+    let later = in_flight([server.get(KEY)]).await;
+    server.table.delayed.send_replace(false);
+    let replies = join_all(earlier.into_iter().chain(later)).await;
+    assert!(replies.iter().all(|reply| reply.json()["count"] == 7));
+    assert_eq!(server.table.reads(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_beyond_the_limit_are_refused_after_the_admission_timeout() {
     let server = TestServer::new("STITCH_API__REQUESTS_IN_FLIGHT_MAX=3");

@@ -9,7 +9,9 @@ use stitch_control::control_record::ControlRequest;
 use super::pages::values;
 use super::*;
 use crate::operator::{PAGE, STATUS};
-use crate::testing::{doubt, healthy, lock, marker, member, restoration, restorer, takeover};
+use crate::testing::{
+    backfill, doubt, healthy, lock, marker, member, restoration, restorer, takeover,
+};
 
 async fn shown(server: &TestServer) -> String {
     let reply = server.get(PAGE).await;
@@ -30,6 +32,7 @@ async fn the_page_shows_the_status() {
     status.in_doubt_markers.push(marker(9));
     status.doubts = vec![doubt(9), doubt(11), doubt(12)];
     status.takeovers_pending.push(takeover(&[9, 20]));
+    status.backfills_pending.push(backfill(&[9, 21]));
     status.restoring = Some(restorer(2));
     status.restorations = vec![
         restoration(RestorationOutcome::Running, 11),
@@ -39,13 +42,14 @@ async fn the_page_shows_the_status() {
     let page = shown(&server).await;
     for part in [
         "<h1>plays</h1>",
-        "<b>58 counting</b>",
+        "<b>57 counting</b>",
         "<b>1 being restored</b>",
         "<b>1 locked</b>",
-        "<b>4 uncertain</b>",
+        "<b>5 uncertain</b>",
         "<th scope=\"row\">9 11–12</th><td>takeover</td><td>2026-05-03 10:15:00Z</td>",
         "partition 0, offsets 5 to 9",
         "<th scope=\"row\">9 20</th><td>takeover pending</td><td>–</td><td>–</td>",
+        "<th scope=\"row\">9 21</th><td>backfill of likes pending</td><td>2026-05-03 10:15:00Z</td>",
         "A restoration is running",
         "12 of 64 ranges are done, 1,234 cells corrected",
         "<progress max=\"64\" value=\"12\">",
@@ -60,6 +64,17 @@ async fn the_page_shows_the_status() {
     let page = shown(&server).await;
     assert!(page.contains("No restoration is running") && page.contains("<b>64 counting</b>"));
     assert!(!page.contains("<progress"));
+}
+
+#[tokio::test]
+async fn purely_in_batch_there_is_no_map_of_ranges() {
+    for (environment, is_shown) in [("", true), (super::layers::PURE, false)] {
+        let server = TestServer::new(environment);
+        server.set_status(Ok(healthy()));
+        let page = shown(&server).await;
+        assert_eq!(page.contains("Map of the ranges"), is_shown, "{page}");
+        assert_eq!(page.contains("Purely in batch"), !is_shown, "{page}");
+    }
 }
 
 #[tokio::test]

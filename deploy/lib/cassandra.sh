@@ -36,7 +36,8 @@ seeds() {
 jmx_port_of() { echo $((STITCH_CASSANDRA_JMX_PORT + $(number_of "$1") - 1)); }
 
 launch_cassandra() { # NODE
-    local name=$1 folder=$directory/$1 options ring_delay_ms=0
+    local name=$1 folder=$directory/$1 options ring_delay_ms=0 java=$java
+    [ "$oldest" = no ] || java=$java_11
     # Three nodes have to learn of each other first.
     [ "$nodes" -eq 1 ] || ring_delay_ms=1000
     mapfile -t options < <(grep -Ev '^(#|$)' "$repository/deploy/servers/cassandra-jvm17.options")

@@ -38,21 +38,28 @@ def check_pod(where, pod, programs):
         "may run as root": not security["runAsNonRoot"] or security["runAsUser"] == 0,
         "has no seccomp profile": security["seccompProfile"]["type"] != "RuntimeDefault",
     }
-    for container in pod["containers"]:
-        limits = container["securityContext"]
-        mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
-        rules |= {
-            "may gain privileges": limits["allowPrivilegeEscalation"] is not False,
-            "has a writable root": not limits["readOnlyRootFilesystem"],
-            "keeps capabilities": limits["capabilities"] != {"drop": ["ALL"]},
-            "has no limit of memory": "memory" not in container["resources"].get("limits", {}),
-            "is throttled": "cpu" in container["resources"].get("limits", {}),
-            "never sees renewed secrets": "subPath" in mounts.get("secrets", {}),
-            f"runs {container['command'][0]}, which is no program": container["command"][0] not in programs,
-            "has nowhere to write": mounts["workspace"]["mountPath"] != container["workingDir"],
-        }
+    wrong.extend(f"{where} {rule}" for rule, is_broken in rules.items() if is_broken)
     volumes = {volume["name"] for volume in pod["volumes"]}
-    rules["mounts a volume that it does not have"] = not set(mounts) <= volumes
+    for container in pod.get("initContainers", []) + pod["containers"]:
+        check_container(f"{where}, container {container['name']},", container, programs, volumes)
+
+
+def check_container(where, container, programs, volumes):
+    """The same of each container, those that run before the others too."""
+    limits = container["securityContext"]
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    memory_and_cpu = container["resources"].get("limits", {})
+    rules = {
+        "may gain privileges": limits["allowPrivilegeEscalation"] is not False,
+        "has a writable root": not limits["readOnlyRootFilesystem"],
+        "keeps capabilities": limits["capabilities"] != {"drop": ["ALL"]},
+        "has no limit of memory": "memory" not in memory_and_cpu,
+        "is throttled": "cpu" in memory_and_cpu,
+        "never sees renewed secrets": "subPath" in mounts.get("secrets", {}),
+        f"runs {container['command'][0]}, which is no program": container["command"][0] not in programs,
+        "has nowhere to write": mounts["workspace"]["mountPath"] != container["workingDir"],
+        "mounts a volume that its pod does not have": not set(mounts) <= volumes,
+    }
     wrong.extend(f"{where} {rule}" for rule, is_broken in rules.items() if is_broken)
 
 

@@ -41,6 +41,7 @@ start_nodes() { # NODE...
     check_memory "$@"
     check_ports "$@"
     fetch_jars
+    [ "$oldest" = no ] || ! has_kind cassandra || find_java_11
     save_settings
     [ "$secure" = no ] || make_secrets
     started=("$@")

@@ -128,6 +128,7 @@ clean_up() {
     servers_down "$second"
     servers_down "$three"
     servers_down "$secured"
+    servers_down "$oldest"
 }
 
 summary() {

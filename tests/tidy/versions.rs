@@ -74,11 +74,17 @@ fn the_servers_that_tests_and_compose_run_are_of_a_release_that_is_supported() -
             .collect()
     };
     let required = required_in(&required()?);
-    let pinned = read("deploy/versions.env")?;
-    let pinned = pinned
-        .lines()
-        .find_map(|line| line.strip_prefix("CASSANDRA_VERSION="))
-        .context("deploy/versions.env pins Cassandra")?;
+    let versions = read("deploy/versions.env")?;
+    let pinned = |name: &str| {
+        let version = versions.lines().find_map(|line| line.strip_prefix(name));
+        version.with_context(|| format!("deploy/versions.env has {name}"))
+    };
+    let oldest = pinned("CASSANDRA_OLDEST_VERSION=")?;
+    ensure!(
+        oldest == required[0],
+        "{oldest} is run as the oldest, and not {required:?}"
+    );
+    let pinned = pinned("CASSANDRA_VERSION=")?;
     ensure!(
         numbers(pinned) >= numbers(&required[0]),
         "{pinned} is older than {required:?}"

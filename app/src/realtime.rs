@@ -15,8 +15,8 @@ pub fn require(config: &Config, program: &str) -> Result<(), UserError> {
         "batch.realtime is false: the namespace \"{}\" is purely in batch, and {program} has nothing to do",
         config.namespace
     );
-    let help = "`stitch-batch run` brings its counts up to date; to count in real time, too, write realtime = true in [batch] \
-                and run `stitch-processor init`";
+    let help = "`stitch-batch run` brings its counts up to date; a namespace that counts in real time, too, is another one: \
+                give it a name of its own, and run `stitch-processor init`";
     Err(UserError::new(message, help))
 }
 

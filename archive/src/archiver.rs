@@ -15,7 +15,7 @@ mod stopped_partitions;
 mod effects;
 mod summary;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -144,6 +144,8 @@ struct Archiver<'a, L: EventLog, S, C, P: ?Sized> {
     progress: &'a P,
     feed: L::Feed,
     tasks: BTreeMap<Partition, Task>,
+    /// New partitions that are being opened.
+    opening: BTreeSet<Partition>,
     effects: FuturesUnordered<Effect<'a, L::Feed>>,
     /// How many of the effects put a segment or an index.
     puts: usize,
@@ -382,13 +384,14 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
                 self.on_partitions(found);
                 Ok(())
             }
-            Completion::Opened { partition, opened } => match opened {
-                Ok(opened) => self.add(partition, opened),
-                Err(error) => {
+            Completion::Opened { partition, opened } => {
+                self.opening.remove(&partition);
+                let failed = |error| {
                     tracing::warn!(%partition, %error, "a new partition could not be opened yet");
                     Ok(())
-                }
-            },
+                };
+                opened.map_or_else(failed, |opened| self.add(partition, opened))
+            }
             Completion::Measured(bounds) => {
                 self.on_measured(bounds);
                 Ok(())

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{ObjectError, ObjectStore, Put};
 
-use crate::digest::Digest;
 use crate::error::ArchiveError;
 use crate::names::TopicFolder;
 use crate::origin::{FORMAT, decode_json};
 use crate::segment::footer::Footer;
+use stitch_common::digest::Digest;
 
 /// The segments of one index.
 pub const INDEX_SEGMENTS: usize = 1000;

@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use stitch_app::check::{self as servers, Needs};
 use stitch_app::health;
 use stitch_app::runner::{self, Shared};
-use stitch_common::ports::EventLog;
+use stitch_common::ports::{EventLog, LogIdentity};
 use stitch_common::server_failure::ServerFailure;
 use stitch_config::Config;
 use stitch_kafka::KafkaLog;
@@ -170,12 +170,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     })
 }
 
-/// The topic, and its archive.
-async fn open(config: &Config) -> Result<(KafkaLog, Archive<ObjectFolder>), ServerFailure> {
+/// The topic, its archive, and what distinguishes it.
+async fn open(
+    config: &Config,
+) -> Result<(KafkaLog, Archive<ObjectFolder>, LogIdentity), ServerFailure> {
     let store = stores::archive(config)?.ok_or_else(check::missing)?;
     let log = KafkaLog::new(&config.kafka)?;
-    let cluster = log.identity().await?.cluster;
-    Ok((log, Archive::new(store, &cluster, &config.kafka.topic)))
+    let identity = log.identity().await?;
+    let archive = Archive::new(store, &identity.cluster, &config.kafka.topic);
+    Ok((log, archive, identity))
 }
 
 #[cfg(test)]

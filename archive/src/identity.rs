@@ -5,6 +5,8 @@
 //! records, too. The archive has the records themselves: the first record that the log still has must be the one that is
 //! archived under its offset, and the last one that is archived must be the one that the log has there.
 
+use std::collections::BTreeMap;
+
 use stitch_common::log_history::replaced;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{EventLog, Fingerprint, ObjectStore};
@@ -37,8 +39,7 @@ pub(crate) struct LogComparison {
     last: Option<Fingerprint>,
 }
 
-/// Compares the first record of each partition with the archive, where that has its offset, and the last archived one with
-/// the log, where that reaches back so far.
+/// Refuses a log that is another one in any partition.
 ///
 /// # Errors
 /// The log is another one, with partition and offset; or Kafka, or the archive.
@@ -47,21 +48,50 @@ pub async fn check<L: EventLog, S: ObjectStore>(
     log: &L,
     chains: &[Chain],
 ) -> Result<(), ServerFailure> {
+    let others = others(archive, log, chains).await?;
+    others
+        .into_values()
+        .next()
+        .map_or(Ok(()), |other| Err(other.into()))
+}
+
+/// The partitions whose log is another one than was archived, and how that shows: the first record of each is compared with
+/// the archive, where that has its offset, and the last archived one with the log, where that reaches back so far.
+///
+/// # Errors
+/// It is another one in every partition: the topic was made again. Or Kafka, or the archive.
+pub(crate) async fn others<L: EventLog, S: ObjectStore>(
+    archive: &Archive<S>,
+    log: &L,
+    chains: &[Chain],
+) -> Result<BTreeMap<Partition, UserError>, ServerFailure> {
+    let mut others = BTreeMap::new();
     let partitions: Vec<_> = chains.iter().map(|chain| chain.partition).collect();
     let first_records = log.first_records(&partitions).await?;
     for chain in chains {
         if let Some(first) = first_records.get(&chain.partition)
             && !is_archived(archive, chain, first).await?
         {
-            return Err(other_record(archive, chain.partition, first).into());
+            others.insert(
+                chain.partition,
+                other_record(archive, chain.partition, first),
+            );
         }
     }
     let whole = chains.iter().map(|chain| (chain, Offset(i64::MAX)));
-    let last_records = archive.last_records_below(whole).await?;
-    match replaced(log, &last_records).await? {
-        Some(at) => Err(replaced_record(archive, at).into()),
-        None => Ok(()),
+    let mut last_records = archive.last_records_below(whole).await?;
+    while let Some(at) = replaced(log, &last_records).await? {
+        last_records.remove(&at.0);
+        others
+            .entry(at.0)
+            .or_insert_with(|| replaced_record(archive, at));
     }
+    if others.len() == chains.len()
+        && let Some((_, error)) = others.pop_first()
+    {
+        return Err(error.into());
+    }
+    Ok(others)
 }
 
 /// Compares the log of one partition, whose archive ends at `complete_to`. The archive is read only if it has grown since it

@@ -263,7 +263,7 @@ async fn is_as_sealed<L: EventLog, S: ObjectStore, C: Clock>(
     file: &CountedFile,
 ) -> Result<(), ConnectError> {
     let mut lines = OffsetLines::new(ports.files, file);
-    let mut sum = crate::digest::DigestSum::default();
+    let mut sum = stitch_common::digest::DigestSum::default();
     while let Some(part) = lines.next().await? {
         for (_, offset, value) in part {
             sum.add(file.file.partition, offset, Some(&value));

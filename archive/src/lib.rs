@@ -5,7 +5,7 @@
 //! no other state: *complete up to X* is where the chain ends, and several archivers need no lock.
 //!
 //! - [`names`] spells every object's name;
-//! - [`segment`] is the format of a segment: it writes and reads Parquet, and [`digest`] is what a segment adds up to;
+//! - [`segment`] is the format of a segment: it writes and reads Parquet, and [`digest`](stitch_common::digest) is what a segment adds up to;
 //! - [`parquet_part`] decodes one row group of a Parquet file: segments and totals are read by it;
 //! - [`origin`] is where a partition's chain begins;
 //! - [`chain`] follows it, with the help of an index object for every 1,000 segments;
@@ -22,7 +22,6 @@
 //! year can count them.
 
 pub mod names;
-pub mod digest;
 pub mod parquet_part;
 pub mod segment;
 mod error;

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Fingerprint, ObjectError, ObjectName, ObjectStore, Record};
 
 use crate::chain::{Chain, INDEX_SEGMENTS, Segment, read_index};
-use crate::digest::DigestSum;
 use crate::error::ArchiveError;
 use crate::names::TopicFolder;
 use crate::origin;
@@ -18,6 +16,7 @@ use crate::parquet_part::byte_range;
 use crate::segment::footer::Footer;
 use crate::segment::metadata;
 use crate::segment::row_group::{Columns, Rows, decode};
+use stitch_common::digest::DigestSum;
 
 /// Bytes at the end of a segment that are read first: its metadata is smaller, but for the longest segments.
 const TAIL_BYTES: u64 = 64 << 10;
@@ -74,7 +73,14 @@ impl<S: ObjectStore> Archive<S> {
         while let Some(position) = chain.complete_to() {
             if chain.segments.len().is_multiple_of(INDEX_SEGMENTS) {
                 let (store, folder) = (&self.store, &self.folder);
-                if let Some(indexed) = read_index(store, folder, chain.partition, position).await? {
+                // Damaged segments are deleted, with all that follow, and put again; their index stays.
+                if let Some(indexed) = read_index(store, folder, chain.partition, position).await?
+                    && let Some(last) = indexed.last()
+                    && store
+                        .size(&folder.segment(chain.partition, last.from))
+                        .await?
+                        == Some(last.bytes)
+                {
                     chain.segments.extend(indexed);
                     continue;
                 }
@@ -117,11 +123,7 @@ impl<S: ObjectStore> Archive<S> {
         if footer.checksums.len() == metadata.num_row_groups() {
             Ok(footer)
         } else {
-            let why = "it has not as many row groups as checksums".to_owned();
-            Err(ArchiveError::Damaged {
-                name: name.clone(),
-                why,
-            })
+            Err(damaged(name, "it has not as many row groups as checksums"))
         }
     }
 
@@ -137,11 +139,7 @@ impl<S: ObjectStore> Archive<S> {
                 ControlFlow::Break(metadata) => return Ok(metadata),
                 ControlFlow::Continue(more) if more > wanted && more <= bytes => wanted = more,
                 ControlFlow::Continue(_) => {
-                    let why = "its metadata is longer than the object".to_owned();
-                    return Err(ArchiveError::Damaged {
-                        name: name.clone(),
-                        why,
-                    });
+                    return Err(damaged(name, "its metadata is longer than the object"));
                 }
             }
         }
@@ -198,8 +196,10 @@ impl<S: ObjectStore> Archive<S> {
         let metadata = self.metadata(&name, bytes).await?;
         let footer = self.footer(&name, partition, segment.from, &metadata)?;
         if Segment::new(&footer, bytes) != *segment {
-            let why = "its footer differs from what was known of it".to_owned();
-            return Err(ArchiveError::Damaged { name, why });
+            return Err(damaged(
+                &name,
+                "its footer differs from what was known of it",
+            ));
         }
         Ok(SegmentReader {
             store: &self.store,
@@ -215,10 +215,10 @@ impl<S: ObjectStore> Archive<S> {
     }
 }
 
-fn damaged(name: &ObjectName, error: &ParquetError) -> ArchiveError {
+fn damaged(name: &ObjectName, why: &(impl ToString + ?Sized)) -> ArchiveError {
     ArchiveError::Damaged {
         name: name.clone(),
-        why: error.to_string(),
+        why: why.to_string(),
     }
 }
 

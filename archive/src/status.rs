@@ -54,7 +54,11 @@ pub struct PartitionStatus {
     pub retention_left: Option<f64>,
     /// Whether Kafka deletes by age, and the age of the oldest record that is not archived could not be found out.
     pub retention_unknown: bool,
-    /// Whether less than half of the retention is left, or that is not known, or records are lost already.
+    /// How the log shows that it is not the one that was archived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_log: Option<String>,
+    /// Whether less than half of the retention is left, or that is not known, or records are lost already, or the log is
+    /// another one.
     pub alarm: bool,
 }
 
@@ -106,6 +110,7 @@ impl PartitionStatus {
             retention_left_seconds: left_ms.map(|ms| ms / 1000),
             retention_left: left,
             retention_unknown,
+            other_log: None,
             alarm: is_lost || retention_unknown || left.is_some_and(|left| left < 0.5),
         }
     }

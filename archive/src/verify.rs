@@ -6,10 +6,10 @@ use stitch_common::ports::{ObjectError, ObjectName, ObjectStore};
 use stitch_common::progress::Progress;
 
 use crate::chain::{Chain, Segment, read_index};
-use crate::digest::Digest;
 use crate::error::ArchiveError;
 use crate::reader::Archive;
 use crate::segment::row_group::Columns;
+use stitch_common::digest::Digest;
 
 /// What is in the archive of one partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

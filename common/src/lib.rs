@@ -1,7 +1,7 @@
 //! The domain: the types that counting, restoring and reading share, and the ports to the servers.
 //!
 //! Start with [`cell`] (what is counted), [`definition`] and [`event`] (what a record increments), and [`range`] (the unit
-//! of locking). [`offset`] and [`checkpoint`] say how far the log has been counted, [`outcome`] what became of a write,
+//! of locking). [`digest`] is what records add up to in any order. [`offset`] and [`checkpoint`] say how far the log has been counted, [`outcome`] what became of a write,
 //! [`lease`] how long a process may send. [`ports`] has the traits of ZooKeeper, Cassandra and Kafka, [`clock`] that of
 //! time; everything that waits goes through them. [`output`] and [`user_error`] are how every command reports; [`printable`] and [`secret`] say what of it may be shown. [`invariant`] and [`mutation`] serve the tests of the protocol.
 //!
@@ -19,6 +19,7 @@ pub mod progress;
 pub mod invariant;
 pub mod mutation;
 pub mod offset;
+pub mod digest;
 pub mod token;
 pub mod range;
 pub mod cell;

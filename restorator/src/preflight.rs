@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use stitch_common::log_history;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::{Bounds, Level, LogIdentity};
 use stitch_common::range::RangeBits;
@@ -19,29 +20,7 @@ use crate::unverified::Unverified;
 
 /// Refuses a log that does not keep every event. Whether it reaches back far enough depends on archive and totals.
 pub(crate) fn log(validated: &ValidatedNamespace) -> Result<(), UserError> {
-    keeps_events(&validated.observed.log)
-}
-
-fn keeps_events(identity: &LogIdentity) -> Result<(), UserError> {
-    if identity.cleanup_policy.is_empty() {
-        let message = format!(
-            "Kafka does not show the settings of the topic \"{}\", so it may be compacted",
-            identity.topic
-        );
-        let help = "give this user DESCRIBE_CONFIGS on the topic: `stitch-restorator check` has the command";
-        return Err(UserError::new(message, help));
-    }
-    if !identity.cleanup_policy.contains("compact") {
-        return Ok(());
-    }
-    let message = format!(
-        "the topic \"{}\" is compacted (cleanup.policy={}): records are missing from it, so its totals are not what should \
-         be counted",
-        identity.topic, identity.cleanup_policy
-    );
-    let help = "set cleanup.policy=delete and retention.ms=-1; counts of events that were compacted away cannot be restored \
-                from the log";
-    Err(UserError::new(message, help))
+    log_history::keeps_events(&validated.observed.log)
 }
 
 /// Refuses to read majorities where an acknowledged increment need not be on any of the replicas that are read.
@@ -203,13 +182,6 @@ mod tests {
         let error = result.unwrap_err();
         assert!(!error.help.is_empty());
         error.message
-    }
-
-    #[test]
-    fn a_compacted_log_is_refused() {
-        assert_eq!(keeps_events(&identity("delete")), Ok(()));
-        assert!(refused(keeps_events(&identity("compact,delete"))).contains("compacted"));
-        assert!(refused(keeps_events(&identity(""))).contains("does not show"));
     }
 
     fn checked(checkpoint: Option<(i64, i64)>, committed: i64) -> Result<(), UserError> {

@@ -74,6 +74,13 @@ async fn a_restoration_that_runs_is_paused_throttled_resumed_and_aborted() -> Re
             && control["restoration"] == begun["control"]["restoration"],
         "{paused}"
     );
+    // Totals that it reads may be older than those that are kept.
+    let arguments = ["--keep", "1", "--output", "json"];
+    let prune = namespace
+        .totals_command("prune", &arguments)?
+        .run(BOUND)
+        .await?;
+    expect_refusal(prune.code, &json_object(&prune)?, &["a restoration runs"])?;
     let another = "20300131T060000000Z-0000000100000001-0000000000000000";
     let (code, answer) = restorator_json(&namespace, "abort", &["--restoration", another]).await?;
     ensure!(code == Some(2), "{answer}");

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use stitch_common::cell::CounterName;
 use stitch_common::clock::Clock;
 use stitch_common::definition::Definitions;
-use stitch_common::offset::{Offsets, Partition};
+use stitch_common::offset::{Offset, Offsets, Partition};
 use stitch_common::ports::{EventLog, Fingerprint, ObjectStore};
 use stitch_common::progress::Progress;
 
@@ -327,9 +327,11 @@ async fn plan<S: ObjectStore, L: EventLog>(
     let mut start = from.clone();
     let mut passes = Vec::new();
     if let Some(base) = &base {
+        start = reach.start_behind(&base.subject.cut, &subject.cut);
         for (partition, cut) in &base.subject.cut.0 {
-            start.0.insert(*partition, *cut);
-            from.0.insert(*partition, base.subject.from.of(*partition));
+            if start.of(*partition) == *cut {
+                from.0.insert(*partition, base.subject.from.of(*partition));
+            }
         }
         subject.later.clone_from(&base.subject.later);
         if !request.added.is_empty() {
@@ -362,7 +364,11 @@ fn pass_of_added(
     subject: &mut Subject,
     notes: &mut Vec<String>,
 ) -> Option<Pass> {
-    match reach.spans(from, &base.subject.cut) {
+    let cut = &base.subject.cut;
+    let past =
+        |(partition, cut): (&Partition, &Offset)| (*partition, from.of(*partition).min(*cut));
+    let past = Offsets(cut.0.iter().map(past).collect());
+    match reach.spans(&past, cut) {
         Ok(spans) => Some(Pass {
             spans,
             definitions: only(request.definitions, request.added),
@@ -375,7 +381,7 @@ fn pass_of_added(
                 ));
                 subject.later.push(LateCounter {
                     counter: counter.clone(),
-                    from: base.subject.cut.clone(),
+                    from: reach.start_behind(cut, cut),
                 });
             }
             None

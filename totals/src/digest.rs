@@ -3,8 +3,8 @@
 //! Order-free, so that the digests of files add up to that of the whole, and any engine can compute it. Not for security:
 //! it finds damage, loss and doubles, not a forger.
 
-use stitch_archive::digest::Digest;
 use stitch_common::cell::CellSlot;
+use stitch_common::digest::Digest;
 
 /// Adds up cells.
 #[derive(Clone, Debug, Default)]

@@ -15,7 +15,7 @@ use twox_hash::XxHash3_128;
 
 use crate::rule;
 use crate::totals_error::TotalsError;
-use stitch_archive::digest::Digest;
+use stitch_common::digest::Digest;
 
 /// The format of manifests and of the files that they name.
 pub const FORMAT: u32 = 1;

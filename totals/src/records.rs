@@ -116,6 +116,18 @@ impl Reach {
         Offsets(from.collect())
     }
 
+    /// From where on the records of each partition in `to` are read that totals up to `cut` lack. Of a partition that was empty
+    /// when they were made they have nothing, and its counting may have begun later.
+    pub fn start_behind(&self, cut: &Offsets, to: &Offsets) -> Offsets {
+        let mut start = self.counted_from(to);
+        for (partition, cut) in &cut.0 {
+            start
+                .0
+                .insert(*partition, self.origins.of(*partition).max(*cut));
+        }
+        start
+    }
+
     fn archived(&self, partition: Partition) -> Option<(Offset, Offset)> {
         let chain = self.chains.get(&partition)?;
         chain.origin.zip(chain.complete_to())

@@ -1,7 +1,7 @@
 //! The partitions of an archiver: opened at its start and when they are new, started where the chain ends, and followed
 //! where another archiver was faster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -45,6 +45,7 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
             progress,
             feed: ports.log.feed().await?,
             tasks: BTreeMap::new(),
+            opening: BTreeSet::new(),
             effects: FuturesUnordered::new(),
             puts: 0,
             epoch: AssignmentEpoch::default(),
@@ -62,7 +63,7 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
         for (partition, bounds) in &bounds {
             chains.push(open(ports.archive, *partition, bounds.begin).await?);
         }
-        identity::check(ports.archive, ports.log, &chains).await?;
+        let mut others = identity::others(ports.archive, ports.log, &chains).await?;
         let ends = chains.iter().map(|chain| {
             let bounds = bounds.get(&chain.partition);
             let end = bounds.map_or(Offset(0), |bounds| bounds.end);
@@ -81,6 +82,11 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
             archiver.add(partition, chain)?;
             if let Some(task) = archiver.tasks.get_mut(&partition) {
                 task.end = end.filter(|_| extent == Extent::Once);
+                if let Some(error) = others.remove(&partition) {
+                    task.has_conflict = true;
+                    let offset = task.complete_to;
+                    archiver.stop_partition(Stopped::new(partition, offset, error));
+                }
             }
         }
         archiver.on_measured(Ok(bounds));
@@ -281,7 +287,8 @@ impl<'a, L: EventLog, S: ObjectStore, C: Clock, P: Progress + ?Sized> Archiver<'
         };
         let archive = self.ports.archive;
         for (partition, bounds) in found {
-            if !self.tasks.contains_key(&partition) {
+            // One that is being opened is not opened once more: each would read it from the same place.
+            if !self.tasks.contains_key(&partition) && self.opening.insert(partition) {
                 self.effects.push(Box::pin(async move {
                     let opened = open(archive, partition, bounds.begin).await;
                     Completion::Opened { partition, opened }

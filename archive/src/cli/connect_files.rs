@@ -20,7 +20,7 @@ pub(super) async fn with_files<T>(
     ) -> Result<T, UserError>,
 ) -> Result<T, UserError> {
     let files = ObjectFolder::open("URL", url)?;
-    let (log, archive) = super::open(config).await?;
+    let (log, archive, _) = super::open(config).await?;
     let ports = Ports {
         log: &log,
         archive: &archive,

@@ -11,6 +11,7 @@ use stitch_app::stderr::Stderr;
 use stitch_app::telemetry;
 use stitch_common::clock::{Clock, SystemClock};
 use stitch_common::liveness::Liveness;
+use stitch_common::log_history;
 use stitch_common::output::{Exit, Report};
 use stitch_common::progress::{NoProgress, Progress};
 use stitch_common::user_error::UserError;
@@ -62,7 +63,9 @@ pub(super) async fn run(
     };
     let stop = shutdown.token();
     let opened = once_servers_answer(&clock, extent, &liveness, &stop, async || {
-        super::open(config).await
+        let (log, archive, identity) = super::open(config).await?;
+        log_history::keeps_events(&identity)?;
+        Ok((log, archive))
     });
     let Some((log, archive)) = opened.await? else {
         return Ok(Ended {

@@ -22,7 +22,7 @@ pub(super) struct StatusReport {
 }
 
 pub(super) async fn status(config: &Config) -> Result<StatusReport, UserError> {
-    let (log, archive) = super::open(config).await?;
+    let (log, archive, _) = super::open(config).await?;
     let partitions = log.partitions().await?;
     let bounds = log.bounds(&partitions).await?;
     let described = log.describe(&config.kafka.topic).await?;
@@ -36,7 +36,7 @@ pub(super) async fn status(config: &Config) -> Result<StatusReport, UserError> {
     for partition in bounds.keys() {
         chains.push(archive.chain(*partition).await?);
     }
-    identity::check(&archive, &log, &chains).await?;
+    let mut others = identity::others(&archive, &log, &chains).await?;
     let behind: BTreeMap<_, _> = chains
         .iter()
         .filter_map(|chain| {
@@ -57,7 +57,10 @@ pub(super) async fn status(config: &Config) -> Result<StatusReport, UserError> {
         let first = first.get(&partition).copied();
         let first = first.unwrap_or(RecordTime::Missing);
         let bounds = bounds.get(&partition)?;
-        let status = PartitionStatus::new(partition, archived, *bounds, first, retention, now_ms);
+        let mut status =
+            PartitionStatus::new(partition, archived, *bounds, first, retention, now_ms);
+        status.other_log = others.remove(&partition).map(|error| error.message);
+        status.alarm |= status.other_log.is_some();
         Some(status)
     });
     Ok(StatusReport {
@@ -105,7 +108,9 @@ impl Report for StatusReport {
             } else if status.retention_left.is_none() && !status.retention_unknown {
                 write!(out, ", kept by Kafka without limit")?;
             }
-            if status.complete_to.is_some_and(|to| to < *log_begin) {
+            if let Some(why) = &status.other_log {
+                write!(out, "; ALARM: {why}")?;
+            } else if status.complete_to.is_some_and(|to| to < *log_begin) {
                 write!(out, "; LOST: Kafka has nothing below {log_begin}")?;
             } else if status.retention_unknown {
                 write!(

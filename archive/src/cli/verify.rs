@@ -20,7 +20,7 @@ pub(super) struct VerifyReport {
 }
 
 pub(super) async fn verify(config: &Config) -> Result<VerifyReport, UserError> {
-    let (log, archive) = super::open(config).await?;
+    let (log, archive, _) = super::open(config).await?;
     let progress = progress_bar::on_stderr();
     let known = log.partitions().await?;
     let total = verify::records(&archive, &known).await;

@@ -11,10 +11,10 @@ use stitch_common::ports::{EventLog, ObjectError, ObjectStore, Put};
 use super::lines::LineReader;
 use super::log_reader::LogReader;
 use super::{ConnectError, ConnectFile};
-use crate::digest::{Digest, DigestSum};
 use crate::error::ArchiveError;
 use crate::names::TopicFolder;
 use crate::origin::{FORMAT, decode_json};
+use stitch_common::digest::{Digest, DigestSum};
 
 /// The offsets of the records of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

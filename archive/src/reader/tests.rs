@@ -327,6 +327,23 @@ fn an_index_saves_the_requests_for_its_segments() {
     );
 }
 
+/// What is damaged is deleted, with everything behind it, and archived again in other segments. Its index stays.
+#[test]
+fn an_index_whose_last_segment_is_gone_is_passed_over() {
+    let archive = archive();
+    let (store, folder) = (archive.store(), archive.folder());
+    run(origin::create(store, folder, P, Offset(0))).unwrap();
+    let segments: Vec<_> = (0..1000).map(|at| put(&archive, at, at + 1, &[])).collect();
+    run(put_index(store, folder, P, &segments)).unwrap();
+    for segment in &segments[700..] {
+        store.objects().delete(&folder.segment(P, segment.from));
+    }
+    let chain = || run(archive.chain(P)).unwrap().segments;
+    assert_eq!(chain(), segments[..700], "an archiver goes on from there");
+    let again = put(&archive, 700, 1500, &[]);
+    assert_eq!(chain(), [&segments[..700], &[again]].concat());
+}
+
 #[test]
 fn a_segment_that_differs_from_what_was_known_is_not_read() {
     let archive = archive();

@@ -7,10 +7,10 @@ use parquet::file::metadata::{FileMetaData, KeyValue};
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::ports::ObjectName;
 
-use crate::digest::Digest;
 use crate::error::ArchiveError;
 use crate::names::TopicFolder;
 use crate::origin::FORMAT;
+use stitch_common::digest::Digest;
 
 /// The isolation level that records were read with: aborted ones are not in the archive.
 const ISOLATION: &str = "read_committed";

@@ -15,8 +15,8 @@ use stitch_common::ports::Record;
 
 use super::footer::Footer;
 use super::{COLUMNS, metadata, schema};
-use crate::digest::DigestSum;
 use crate::names::TopicFolder;
+use stitch_common::digest::DigestSum;
 
 /// Bytes of keys and values in one row group.
 const ROW_GROUP_BYTES: usize = 4 << 20;

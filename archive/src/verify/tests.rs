@@ -60,7 +60,7 @@ fn a_whole_archive_has_no_problem_and_the_digest_of_its_records() {
     assert_eq!(report.problems, []);
     assert_eq!((report.segments, report.records), (4, 8));
     assert_eq!(report.complete_to, Some(Offset(8)));
-    let mut sum = crate::digest::DigestSum::default();
+    let mut sum = stitch_common::digest::DigestSum::default();
     for offset in 0..8 {
         let value: &[u8] = if offset % 2 == 0 { b"a" } else { b"b" };
         sum.add(P, Offset(offset), Some(value));

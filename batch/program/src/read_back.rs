@@ -1,8 +1,8 @@
 //! Reads batch counts back, at level `ALL`: their number and their digest.
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use stitch_archive::digest::Digest;
 use stitch_common::clock::Clock;
+use stitch_common::digest::Digest;
 use stitch_common::ports::CellScan;
 use stitch_common::range::{RangeBits, TokenInterval};
 use stitch_totals::digest::CellSum;

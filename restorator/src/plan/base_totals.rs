@@ -94,7 +94,7 @@ pub(crate) async fn add_up<B: Backends>(
     if let Some(folder) = &folder
         && let Some(found) = work.base(folder, &records).await?
     {
-        from.0.extend(found.subject.cut.0.clone());
+        from = work.reach.start_behind(&found.subject.cut, &work.to);
         base = Some(BaseTotals::new(
             folder.clone(),
             found,

@@ -85,6 +85,9 @@ Exit codes: 0 done, 2 it could not be done: no receipt was printed.")]
         job: PathBuf,
     },
     /// Delete old totals
+    ///
+    /// Keeps those that batch counts need, and refuses while a restoration runs. An audit (`plan`) may have begun with totals that
+    /// are not the newest: run this when none does.
     #[command(after_help = "Example:
   stitch-totals prune --keep 3
 
@@ -93,7 +96,8 @@ Exit codes: 0 done, 2 it could not be done.")]
         /// How many to keep: the newest, of this namespace and of each earlier one of its name
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         keep: u32,
-        /// Also delete files without a manifest: left by a build that was killed. No build may be running
+        /// Also delete files without a manifest, and partial sums of a cluster: left by a build that was killed. No build may be
+        /// running
         #[arg(long)]
         incomplete: bool,
     },

@@ -12,7 +12,7 @@ use stitch_archive::chain::Segment;
 use stitch_common::cell::CounterName;
 use stitch_common::definition::Definitions;
 use stitch_common::offset::{Offset, Partition};
-use stitch_common::ports::ObjectName;
+use stitch_common::ports::{ObjectError, ObjectName, ObjectStore};
 use stitch_common::user_error::UserError;
 use stitch_totals::manifest::TotalsId;
 use twox_hash::XxHash3_128;
@@ -107,6 +107,19 @@ impl JobObjects {
     pub fn job(&self, id: &TotalsId, begun_ms: i64) -> JobFolder {
         JobFolder(self.0.join(format_args!("{id}-{begun_ms}")))
     }
+
+    /// Deletes all of them: nothing else knows the names of those that a build has left which was killed. Returns how many.
+    ///
+    /// # Errors
+    /// The store; some are deleted then.
+    pub async fn delete(&self, store: &impl ObjectStore) -> Result<u64, ObjectError> {
+        let mut deleted = 0;
+        for entry in store.list(&self.0, None).await? {
+            store.delete(&entry.name).await?;
+            deleted += 1;
+        }
+        Ok(deleted)
+    }
 }
 
 /// The objects of one job.
@@ -180,5 +193,35 @@ impl From<JobError> for UserError {
             JobError::NotConfigured(_) => Self::new(error, NOT_CONFIGURED),
             JobError::Unaccounted(_) => Self::new(error, UNACCOUNTED),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stitch_testkit::objects::MemoryStore;
+
+    #[tokio::test]
+    async fn what_builds_have_left_is_deleted_and_nothing_else() {
+        let store = MemoryStore::default();
+        let objects = JobObjects::new("plays");
+        let id = TotalsId("0123456789abcdef".to_owned());
+        let folder = objects.job(&id, 7);
+        let others = [
+            "partials/v1/plays2/a.parquet",
+            "totals/v1/plays/a/manifest.json",
+        ];
+        let others = others.map(|name| ObjectName(name.to_owned()));
+        let left = [
+            objects.partial("ab"),
+            folder.cells().join("part-0.parquet"),
+            folder.receipts().join("part-0"),
+        ];
+        for name in left.iter().chain(&others) {
+            store.objects().set(name.clone(), b"".to_vec());
+        }
+        assert_eq!(objects.delete(&store).await, Ok(3));
+        assert_eq!(store.objects().names(), others);
+        assert_eq!(objects.delete(&store).await, Ok(0));
     }
 }

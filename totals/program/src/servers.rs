@@ -8,6 +8,7 @@ use stitch_app::progress_bar;
 use stitch_archive::reader::Archive;
 use stitch_archive::{check, identity};
 use stitch_common::clock::SystemClock;
+use stitch_common::log_history;
 use stitch_common::offset::{Offsets, Partition};
 use stitch_common::ports::{Bounds, EventLog, Fingerprint, LogIdentity, Session, ZooKeeper};
 use stitch_common::progress::Progress;
@@ -95,6 +96,7 @@ impl Servers {
         let first_records = log_node::read_all(session).await?;
         let log = KafkaLog::new(&config.kafka)?;
         let identity = log.identity().await?;
+        log_history::keeps_events(&identity)?;
         let archive = stores::archive(config)?;
         let topic = &config.kafka.topic;
         let archive = archive.map(|store| Archive::new(store, &identity.cluster, topic));

@@ -106,8 +106,7 @@ impl Search<'_> {
                 return Err(not_added(known, "the newest totals have it already"));
             }
             if lacking.iter().all(|name| added.contains(name)) {
-                let mut from = self.reach.counted_from(&wanted.cut);
-                from.0.extend(&base.subject.cut.0);
+                let from = self.reach.start_behind(&base.subject.cut, &wanted.cut);
                 let Err(gap) = self.reach.spans(&from, &wanted.cut) else {
                     return Ok(Some(base));
                 };

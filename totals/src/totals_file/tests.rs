@@ -23,7 +23,7 @@ use crate::sorted::testing::{SampleCell, Totals, added_up, block_on, merged};
 use crate::sorted::tokens::TokenSelection;
 use crate::totals_error::TotalsError;
 use crate::totals_folder::TotalsFolder;
-use stitch_archive::digest::Digest;
+use stitch_common::digest::Digest;
 
 const SMALL: FileSizes = FileSizes {
     file_bytes: 1,

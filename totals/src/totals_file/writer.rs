@@ -32,7 +32,7 @@ use crate::sorted::counter_names::{CounterNames, NameRank};
 use crate::sorted::spill_folder::{SpillFolder, SpillReservation};
 use crate::totals_error::TotalsError;
 use crate::totals_folder::TotalsFolder;
-use stitch_archive::digest::Digest;
+use stitch_common::digest::Digest;
 
 /// A file ends with the range in which it reaches this size.
 const FILE_BYTES: u64 = 64 << 20;

@@ -6,7 +6,7 @@ use stitch_testkit::samples;
 use super::*;
 use crate::manifest::{FORMAT, FileEntry, LateCounter, Subject};
 use crate::sorted::testing::block_on;
-use stitch_archive::digest::Digest;
+use stitch_common::digest::Digest;
 
 fn manifest(cut: i64) -> Manifest {
     let subject = Subject {

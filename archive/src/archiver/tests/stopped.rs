@@ -154,6 +154,41 @@ fn nothing_is_added_of_a_log_that_has_lost_archived_records_and_is_longer_again(
     }
 }
 
+/// As the archiver that has seen it happen does.
+#[test]
+fn an_archiver_that_starts_stops_a_partition_that_lost_archived_records_and_goes_on_with_the_others()
+ {
+    let (world, store) = filled(10);
+    world.grow();
+    let other = *world.partitions().last().unwrap();
+    world.append(other, Some("first"));
+    let never = CancellationToken::new();
+    finish(&world, process(&world, &store, Extent::Once, &never)).unwrap();
+    world.truncate(P, Offset(7));
+    for at in 0..6 {
+        world.append(P, Some("another"));
+        world.append(other, Some(&at.to_string()));
+    }
+    let stop = CancellationToken::new();
+    let mut running = process(&world, &store, Extent::UntilStopped, &stop);
+    run_on(&world, &mut running, 120);
+    stop.cancel();
+    let summary = finish(&world, running).unwrap();
+    let [stopped] = summary.stopped.as_slice() else {
+        panic!("{summary:?}");
+    };
+    assert_eq!(stopped.partition, P);
+    assert!(
+        stopped.error.message.contains("the record at offset 9"),
+        "{stopped:?}"
+    );
+    assert_eq!(read(&store, P).unwrap().1, Offset(10));
+    assert_eq!(
+        read(&store, other).unwrap(),
+        (world.records(other), Offset(7))
+    );
+}
+
 /// Kafka may delete what is archived, up to the end of the archive and beyond it.
 #[test]
 fn the_last_archived_record_need_not_be_in_the_log() {
@@ -217,4 +252,29 @@ fn a_stop_does_not_wait_for_a_store_in_which_the_end_of_the_chain_is_looked_up()
     let seconds = (world.time.now() - since) / 1_000_000;
     assert!(seconds < 20, "{seconds}");
     assert_eq!(summary.stopped, []);
+}
+
+/// Each request takes longer than the next look for new partitions.
+#[test]
+fn a_new_partition_is_opened_once_however_slowly_the_store_answers() {
+    let (world, store) = filled(3);
+    let stop = CancellationToken::new();
+    let mut running = process(&world, &store, Extent::UntilStopped, &stop);
+    run_on(&world, &mut running, 10);
+    world.grow();
+    let added = *world.partitions().last().unwrap();
+    for at in 0..40 {
+        world.append(added, Some(&format!("{at:0>200}")));
+    }
+    for _ in 0..60 {
+        assert!(poll(&mut running).is_pending());
+        pass(&world, 40_000_000);
+    }
+    stop.cancel();
+    let summary = finish(&world, running).unwrap();
+    assert_eq!(
+        read(&store, added).unwrap(),
+        (world.records(added), Offset(40))
+    );
+    assert_eq!(summary.records, 43, "each is counted once");
 }

@@ -81,6 +81,11 @@ impl World {
         (0..).map(Partition).take(self.log.borrow().len()).collect()
     }
 
+    /// Adds a partition to the topic.
+    pub(super) fn grow(&self) {
+        self.log.borrow_mut().push(Partitioned::default());
+    }
+
     /// Appends a record, or positions that hold none: markers and aborted records.
     pub(super) fn append(&self, partition: Partition, value: Option<&str>) {
         self.with(partition, |log| {

@@ -218,11 +218,12 @@ impl Report for PublishReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         let as_of = self.as_of.format("%Y-%m-%dT%H:%M:%SZ");
         if !self.is_new {
-            return writeln!(
+            let totals = &self.totals;
+            writeln!(
                 out,
-                "the totals {} are published already: nothing new was counted; as of {as_of}",
-                self.totals
-            );
+                "the totals {totals} are published already: nothing new was counted; as of {as_of}"
+            )?;
+            return self.write_notes(out);
         }
         let base = match &self.base {
             Base::Totals(id) => format!("what differs from the totals {id}"),
@@ -239,6 +240,12 @@ impl Report for PublishReport {
             "{} cells were written, {base}: in {} ms, {rate} cells a second; with reading back {} ms",
             self.loaded, self.write_ms, self.load_ms
         )?;
+        self.write_notes(out)
+    }
+}
+
+impl PublishReport {
+    fn write_notes(&self, out: &mut dyn Write) -> io::Result<()> {
         for note in &self.notes {
             writeln!(out, "note: {note}")?;
         }

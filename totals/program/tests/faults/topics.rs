@@ -1,7 +1,7 @@
 //! Topics and definitions that change, and topics with transactions, while they are archived and counted.
 
 use anyhow::{Context, Result, ensure};
-use stitch_harness::feed::{create_topic, delete_topic, forget_records, grow_topic};
+use stitch_harness::feed::{alter_topic, create_topic, delete_topic, forget_records, grow_topic};
 use stitch_harness::process::Process;
 use stitch_harness::transaction::{End, send_in_transactions};
 
@@ -145,4 +145,26 @@ async fn a_topic_made_again_is_not_added_to_the_totals_of_the_former() -> Result
     let manifests = scene.objects(&["manifest.json"]).await?;
     ensure!(manifests.len() == 1, "{manifests:?}");
     Ok(())
+}
+
+/// Of a compacted topic records are missing, and a gap of offsets looks as one between transactions does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compacted_topic_is_neither_archived_nor_added_up() -> Result<()> {
+    let scene = Scene::in_folder("compacted", 1, "").await?;
+    let namespace = &scene.namespace;
+    scene.send(1, 50).await?;
+    let policy = async |policy: &str| {
+        let kafka = &namespace.servers.kafka;
+        alter_topic(kafka, namespace.topic(), "cleanup.policy", policy).await
+    };
+    policy("compact,delete").await?;
+    for refused in [
+        scene.archive(&["run", "--once"]).await?,
+        scene.totals(&["build"]).await?,
+    ] {
+        expect_refusal(&refused, &["compacted", "cleanup.policy"])?;
+    }
+    policy("delete").await?;
+    scene.archive_once().await?;
+    scene.build(&scene.count_log().await?).await.map(drop)
 }

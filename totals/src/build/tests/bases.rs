@@ -290,3 +290,39 @@ fn totals_from_the_beginning_replace_what_is_damaged_or_was_altered() {
         }
     });
 }
+
+/// The first member of a partition opens it where the log begins then: what was deleted before is in no count.
+#[test]
+fn a_partition_that_was_empty_at_the_cut_of_the_base_is_counted_from_its_origin() {
+    for has_archive in [false, true] {
+        let mut namespace = Namespace::new();
+        namespace.has_archive = has_archive;
+        block_on(async {
+            namespace.play(0, "a", 1);
+            for number in 0..3 {
+                namespace.play(1, "b", number);
+            }
+            namespace.topic.delete_below(1, 3);
+            let empty = namespace.build().await.unwrap();
+            assert_eq!(empty.manifest.subject.cut.of(Partition(1)), Offset(3));
+            for number in 0..5 {
+                namespace.play(1, "b", number);
+            }
+            namespace.topic.archive(&namespace.store, 1, &[3, 8]).await;
+            namespace.topic.delete_below(1, 8);
+            namespace.origins = samples::offsets(&[(1, 8)]);
+            for number in 0..2 {
+                namespace.play(1, "b", number);
+            }
+            let built = namespace.build().await.unwrap();
+            assert_eq!(built.records, 2, "{built:?}");
+            let subject = &built.manifest.subject;
+            assert_eq!(subject.from.of(Partition(1)), Offset(8));
+            namespace.play(1, "b", 3);
+            let next = namespace.build().await.unwrap();
+            assert_eq!(next.records, 1, "it is the base of the next: {next:?}");
+            let recount = namespace.verify(&next.manifest.id).await.unwrap();
+            assert_eq!(recount.differences, [""; 0]);
+        });
+    }
+}

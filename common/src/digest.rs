@@ -6,8 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::offset::{Offset, Partition};
 use serde::{Deserialize, Serialize};
-use stitch_common::offset::{Offset, Partition};
 use twox_hash::XxHash3_128;
 
 /// A sum of the hashes of records.

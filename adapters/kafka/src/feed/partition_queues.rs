@@ -84,6 +84,9 @@ impl PartitionQueues {
             fetched();
         });
         self.queues.insert(partition, split);
+        // What the client fetched for the assignment before may arrive until the callback is set. It would be dropped, but a queue
+        // that is not empty calls nobody when more arrives: somebody has to look once.
+        self.put_back(partition);
         self.consumer.incremental_assign(&list)
     }
 
@@ -156,6 +159,32 @@ impl PartitionQueues {
             | rdkafka::Offset::Stored
             | rdkafka::Offset::Invalid
             | rdkafka::Offset::OffsetTail(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const P: Partition = Partition(3);
+
+    /// Else a partition that is started again may stand still for ever.
+    #[test]
+    fn a_queue_is_looked_at_once_after_its_callback_is_set() {
+        let client = [("bootstrap.servers", "127.0.0.1:1"), ("group.id", "group")];
+        let client = client.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let kafka = Kafka {
+            topic: "events".to_owned(),
+            client: client.into(),
+        };
+        let role = Role::Feed { partitions: 4 };
+        let mut queues = PartitionQueues::new(&kafka, role, || {}).unwrap();
+        for from in [0, 7] {
+            queues.unassign(P).unwrap();
+            assert_eq!(queues.nonempty(), BTreeSet::new());
+            queues.assign(P, Offset(from)).unwrap();
+            assert_eq!(queues.nonempty(), [P].into());
         }
     }
 }

@@ -13,6 +13,8 @@ import yaml
 
 repository = pathlib.Path(sys.argv[1])
 wrong = []
+# Of each object that cannot be changed once it is there: what it is, by kind and name, and in which file.
+fixed = {}
 
 
 def pods_of(thing):
@@ -86,6 +88,22 @@ def check_exit_codes(where, job, component):
         wrong.append(f"{where} counts a drained node as a failure")
 
 
+def check_fixed(path, thing):
+    """What Kubernetes lets nobody change must have another name where it differs: an upgrade would be refused."""
+    spec = thing.get("spec", {})
+    match thing["kind"]:
+        case "Job":
+            part = spec["template"]
+        case "Deployment":
+            part = spec["selector"]
+        case _:
+            return
+    name = (thing["kind"], thing["metadata"]["name"])
+    before, seen = fixed.setdefault(name, (path.name, part))
+    if seen != part:
+        wrong.append(f"{path.name}: {' '.join(name)} is another one than in {before}, and has its name")
+
+
 def selectors_of(thing):
     """What an object selects pods by."""
     spec = thing.get("spec", {})
@@ -121,6 +139,7 @@ def check(path):
             if claim is not None and claim not in claims:
                 wrong.append(f"{where} mounts the claim {claim}, which nobody makes")
     for thing in things:
+        check_fixed(path, thing)
         for selector in selectors_of(thing):
             if not any(selector.items() <= labels.items() for _, labels, _ in pods):
                 wrong.append(f"{path.name}: {thing['kind']} {thing['metadata']['name']} selects no pod")

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
+use stitch_common::invariant;
 use stitch_common::offset::{Offset, Partition};
 use stitch_common::outcome::Outcome;
 
@@ -203,11 +204,13 @@ fn show_zeros() {
         counter!(REQUESTS, "outcome" => outcome).increment(0);
     }
     drop(MemberGauges::default());
+    invariant::show_zeros();
 }
 
 #[cfg(test)]
 mod tests {
     use metrics_exporter_prometheus::PrometheusBuilder;
+    use stitch_common::invariant::Invariant;
 
     use super::*;
 
@@ -223,6 +226,19 @@ mod tests {
             lines
         };
         metrics::with_local_recorder(&recorder, || work(&lines));
+    }
+
+    /// An alert that asks how much a counter has risen sees nothing of one that begins with 1.
+    #[test]
+    fn every_invariant_is_shown_before_it_is_broken() {
+        shown(|lines| {
+            show_zeros();
+            let shown = lines("stitch_invariants_broken_total");
+            let expected = Invariant::EVERY.map(|invariant| {
+                format!("stitch_invariants_broken_total{{invariant=\"{invariant}\"}} 0")
+            });
+            assert_eq!(shown, expected);
+        });
     }
 
     #[test]

@@ -39,16 +39,33 @@ fn decisions_are_numbered_without_gaps() -> Result<()> {
 }
 
 #[test]
-fn every_decision_is_in_the_list_of_decisions() -> Result<()> {
+fn every_document_is_in_the_list_of_documents() -> Result<()> {
     let list = read("docs/README.md")?;
     let found = tracked()?
         .iter()
         .filter_map(|file| file.path.strip_prefix("docs/"))
-        .filter(|path| path.starts_with("decisions/"))
+        .filter(|path| path.ends_with(".md") && *path != "README.md")
         .filter(|path| !list.contains(&format!("({path})")))
         .map(|path| format!("docs/README.md does not list {path}"))
         .collect();
-    none(found, "a decision is found by its list");
+    none(found, "a document is found by the list of all");
+    Ok(())
+}
+
+#[test]
+fn every_problem_of_the_api_is_in_the_list_of_errors() -> Result<()> {
+    let code = read("api/request/src/problem.rs")?;
+    let list = read("docs/operations/errors.md")?;
+    let names = code.split_once("pub const fn name(self)");
+    let names = names.and_then(|(_, rest)| rest.split_once("pub const fn"));
+    let names: Vec<&str> = names.map_or_else(Vec::new, |(names, _)| {
+        names.split('"').skip(1).step_by(2).collect()
+    });
+    anyhow::ensure!(names.len() > 10, "problem.rs names problems: {names:?}");
+    let missing = |name: &&&str| !list.contains(&format!("`/problems/{name}`"));
+    let found = names.iter().filter(missing);
+    let found = found.map(|name| format!("docs/operations/errors.md has no {name}"));
+    none(found.collect(), "a problem is found by its type");
     Ok(())
 }
 
